@@ -1,0 +1,219 @@
+import type { Digest } from './digest.ts'
+import type { EnvironmentName } from './name.ts'
+import type { ChangeBody, Fact, FactOf, Leaf } from './statement.ts'
+
+/** One environment as the log's order leaves it. */
+export type EnvironmentState = {
+  environment: EnvironmentName
+  /** Epoch and leaf of the last valid change; 0 and null before the first. */
+  epoch: number
+  tip: Leaf | null
+  /** Sequence and leaf of the last valid key; 0 and null before the first. */
+  sequence: number
+  lastKey: Leaf | null
+  /** The change that has no outcome yet. */
+  open: FactOf<'change'> | null
+  /** The open change's key. */
+  pending: FactOf<'key'> | null
+  /** The key last activated. */
+  active: FactOf<'key'> | null
+  /** Every key that was activated, oldest first. */
+  good: readonly FactOf<'key'>[]
+  /** How many instances shall run. */
+  instances: number
+  /** What a rollback left until a person releases it. */
+  hold: { change: string; reason: string; by: string; since: string } | null
+  outcome: FactOf<'activation'> | null
+}
+
+/** What the whole log says, folded. */
+export type Ledger = {
+  size: number
+  environments: ReadonlyMap<EnvironmentName, EnvironmentState>
+  sealed: ReadonlyMap<Digest, FactOf<'sealed'>>
+  denied: ReadonlyMap<Digest, FactOf<'denial'>>
+  rejected: ReadonlyMap<string, FactOf<'rejected'>>
+  /** Leaves that are in the log but void: they lost a race or broke the chain. */
+  void: ReadonlySet<Leaf>
+}
+
+export function emptyLedger(): Ledger {
+  return {
+    size: 0,
+    environments: new Map(),
+    sealed: new Map(),
+    denied: new Map(),
+    rejected: new Map(),
+    void: new Set(),
+  }
+}
+
+export function emptyEnvironment(environment: EnvironmentName): EnvironmentState {
+  return {
+    environment,
+    epoch: 0,
+    tip: null,
+    sequence: 0,
+    lastKey: null,
+    open: null,
+    pending: null,
+    active: null,
+    good: [],
+    instances: 0,
+    hold: null,
+    outcome: null,
+  }
+}
+
+export function environmentOf(ledger: Ledger, environment: EnvironmentName): EnvironmentState {
+  return ledger.environments.get(environment) ?? emptyEnvironment(environment)
+}
+
+/** A change is valid if it continues the environment's chain and nothing is open: the first in log order wins. */
+function takesChange(state: EnvironmentState, body: ChangeBody): boolean {
+  return state.open === null && body.epoch === state.epoch + 1 && body.tip === state.tip
+}
+
+function takesKey(state: EnvironmentState, { body }: FactOf<'key'>): boolean {
+  const { open } = state
+  return (
+    open !== null &&
+    (open.body.changeKind === 'promotion' || open.body.changeKind === 'rollback') &&
+    state.pending === null &&
+    body.epoch === open.body.epoch &&
+    body.sequence === state.sequence + 1 &&
+    body.previous === state.lastKey &&
+    body.digest === open.body.target.digest &&
+    body.definition === open.body.target.definition
+  )
+}
+
+function takesActivation(state: EnvironmentState, fact: FactOf<'activation'>): boolean {
+  return (
+    state.open !== null &&
+    fact.body.epoch === state.open.body.epoch &&
+    fact.body.change === state.open.body.change &&
+    fact.body.key === (state.pending?.leaf ?? null) &&
+    !(fact.body.outcome === 'active' && needsKey(state.open) && state.pending === null)
+  )
+}
+
+function needsKey(change: FactOf<'change'>): boolean {
+  return change.body.changeKind === 'promotion' || change.body.changeKind === 'rollback'
+}
+
+function afterActivation(state: EnvironmentState, fact: FactOf<'activation'>): EnvironmentState {
+  const closed = { ...state, open: null, pending: null, outcome: fact }
+  const { open, pending } = state
+  if (fact.body.outcome === 'failed' || open === null) return closed
+  const active = pending ?? state.active
+  return {
+    ...closed,
+    active,
+    good: pending === null ? state.good : [...state.good, pending],
+    instances: open.body.instances,
+    hold:
+      open.body.changeKind === 'rollback'
+        ? {
+            change: open.body.change,
+            reason: open.body.reason,
+            by: open.body.requestedBy,
+            since: fact.time,
+          }
+        : state.hold,
+  }
+}
+
+/** The environment after one more of its own facts; null when the fact is void. */
+export function foldEnvironment(state: EnvironmentState, fact: Fact): EnvironmentState | null {
+  switch (fact.kind) {
+    case 'change':
+      return takesChange(state, fact.body)
+        ? { ...state, epoch: fact.body.epoch, tip: fact.leaf, open: fact }
+        : null
+    case 'key':
+      return takesKey(state, fact)
+        ? { ...state, sequence: fact.body.sequence, lastKey: fact.leaf, pending: fact }
+        : null
+    case 'activation':
+      return takesActivation(state, fact) ? afterActivation(state, fact) : null
+    case 'release':
+      return state.hold?.change === fact.body.change ? { ...state, hold: null } : null
+    case 'drift':
+    case 'refusal':
+    case 'roles':
+    case 'provenance':
+    case 'sbom':
+    case 'sealed':
+    case 'rejected':
+    case 'denial':
+      return state
+  }
+}
+
+/** The ledger after one more entry, in log order. Pure: the same entries always give the same ledger. */
+export function fold(ledger: Ledger, fact: Fact): Ledger {
+  const next = { ...ledger, size: fact.index + 1 }
+  switch (fact.kind) {
+    case 'sealed':
+      // The first seal of a digest stands; the same build sealed twice is the same decision.
+      return fact.artifact === null || ledger.sealed.has(fact.artifact)
+        ? next
+        : { ...next, sealed: new Map(ledger.sealed).set(fact.artifact, fact) }
+    case 'rejected':
+      return { ...next, rejected: new Map(ledger.rejected).set(fact.body.build, fact) }
+    case 'denial':
+      return fact.artifact === null || ledger.denied.has(fact.artifact)
+        ? next
+        : { ...next, denied: new Map(ledger.denied).set(fact.artifact, fact) }
+    case 'change':
+    case 'key':
+    case 'activation':
+    case 'release': {
+      const name = fact.body.environment
+      const state = foldEnvironment(environmentOf(ledger, name), fact)
+      if (state === null) return { ...next, void: new Set(ledger.void).add(fact.leaf) }
+      return { ...next, environments: new Map(ledger.environments).set(name, state) }
+    }
+    case 'drift':
+    case 'refusal':
+    case 'roles':
+    case 'provenance':
+    case 'sbom':
+      return next
+  }
+}
+
+export function foldAll(facts: Iterable<Fact>): Ledger {
+  let ledger = emptyLedger()
+  for (const fact of facts) ledger = fold(ledger, fact)
+  return ledger
+}
+
+/** One pair that may start in an environment, and the key that says so. */
+export type Admission = { digest: Digest; definition: Digest; sequence: number; key: Leaf }
+
+/**
+ * What may start in an environment: the key last activated, plus at most one later key without an
+ * outcome, minus what is denied. Hosts start nothing else.
+ */
+export function admissible(ledger: Ledger, environment: EnvironmentName): readonly Admission[] {
+  const state = ledger.environments.get(environment)
+  if (state === undefined) return []
+  return [state.active, state.pending]
+    .filter((key) => key !== null)
+    .filter((key) => !ledger.denied.has(key.body.digest))
+    .map((key) => ({
+      digest: key.body.digest,
+      definition: key.body.definition,
+      sequence: key.body.sequence,
+      key: key.leaf,
+    }))
+}
+
+/** Whether any environment may start the digest: what hosts may pull. */
+export function admissibleAnywhere(ledger: Ledger, digest: Digest): boolean {
+  return [...ledger.environments.keys()].some((name) =>
+    admissible(ledger, name).some((admission) => admission.digest === digest),
+  )
+}

@@ -1,0 +1,228 @@
+import type { InstanceRange, PipelineStep } from './definition.ts'
+import type { Digest } from './digest.ts'
+import { environmentOf, type EnvironmentState, type Ledger } from './ledger.ts'
+import { environmentName, parseEnvironmentName, type EnvironmentName } from './name.ts'
+import type { ChangeBody, FactOf, Served } from './statement.ts'
+
+/** Why a request is refused: the rule's name is on record with the refusal (I17). */
+export type RefusalRule =
+  | 'not-sealed'
+  | 'denied'
+  | 'unknown-environment'
+  | 'not-proved-in-previous-environment'
+  | 'held'
+  | 'nothing-to-roll-back-to'
+  | 'never-active-here'
+  | 'nothing-runs-here'
+  | 'instances-out-of-range'
+  | 'no-hold'
+
+/** What a change will do, decided before anything is done. Its digest is what keys and changes carry. */
+export type Plan =
+  | { kind: 'change'; body: Omit<ChangeBody, 'change' | 'reason' | 'requestedBy' | 'plan'> }
+  | { kind: 'nothing-to-do'; serving: Served }
+  | { kind: 'refused'; rule: RefusalRule; message: string; fix?: string }
+
+function refused(rule: RefusalRule, message: string, fix?: string): Plan {
+  return fix === undefined
+    ? { kind: 'refused', rule, message }
+    : { kind: 'refused', rule, message, fix }
+}
+
+export function servedBy(key: FactOf<'key'> | null): Served | null {
+  return key === null
+    ? null
+    : { digest: key.body.digest, definition: key.body.definition, sequence: key.body.sequence }
+}
+
+function clamp(count: number, { min, max }: InstanceRange): number {
+  return Math.min(max, Math.max(min, count))
+}
+
+function stepOf(pipeline: readonly PipelineStep[], environment: string): number {
+  return pipeline.findIndex((step) => step.environment === environment)
+}
+
+type ChangePart = Pick<ChangeBody, 'changeKind' | 'target' | 'instances' | 'rollbackTo'>
+
+function change(state: EnvironmentState, part: ChangePart): Plan {
+  return {
+    kind: 'change',
+    body: {
+      environment: state.environment,
+      epoch: state.epoch + 1,
+      tip: state.tip,
+      from: servedBy(state.active),
+      ...part,
+    },
+  }
+}
+
+/** Whether the environment before this one has had the digest active; the first environment has none before it. */
+function proved(ledger: Ledger, previous: EnvironmentName | null, digest: Digest): boolean {
+  if (previous === null) return true
+  return environmentOf(ledger, previous).good.some((key) => key.body.digest === digest)
+}
+
+export function planPromotion(
+  ledger: Ledger,
+  environment: EnvironmentName,
+  request: { digest: Digest; automatic: boolean },
+): Plan {
+  const { digest } = request
+  const { app, environment: own } = parseEnvironmentName(environment)
+  const sealed = ledger.sealed.get(digest)
+  if (sealed === undefined || sealed.body.app !== app) {
+    return refused(
+      'not-sealed',
+      `${digest} is not a sealed artifact of ${app}`,
+      `kiln history ${app} lists what is`,
+    )
+  }
+  if (ledger.denied.has(digest)) return refused('denied', `${digest} was denied`)
+  const { pipeline } = sealed.body
+  const at = stepOf(pipeline, own)
+  const step = pipeline[at]
+  if (step === undefined) {
+    return refused(
+      'unknown-environment',
+      `kiln.yaml at commit ${sealed.body.source.commit.slice(0, 12)} has no environment ${own}; it has ${pipeline.map((one) => one.environment).join(', ')}`,
+    )
+  }
+  const before = pipeline[at - 1]
+  const previous = before === undefined ? null : environmentName(app, before.environment)
+  if (!proved(ledger, previous, digest)) {
+    return refused(
+      'not-proved-in-previous-environment',
+      `${previous} has never had ${digest} active`,
+      `kiln promote ${previous} ${digest}`,
+    )
+  }
+  const state = environmentOf(ledger, environment)
+  if (request.automatic && state.hold !== null) {
+    return refused(
+      'held',
+      `${environment} is held since ${state.hold.since} by ${state.hold.by}`,
+      `kiln release ${environment}`,
+    )
+  }
+  const serving = servedBy(state.active)
+  if (serving?.digest === digest && serving.definition === step.definition)
+    return { kind: 'nothing-to-do', serving }
+  return change(state, {
+    changeKind: 'promotion',
+    target: { digest, definition: step.definition },
+    instances: clamp(state.instances || step.instances.min, step.instances),
+    rollbackTo: serving === null ? null : { sequence: serving.sequence, digest: serving.digest },
+  })
+}
+
+/** The pairs an environment may return to, newest first, without what serves now and what is denied. */
+export function rollbackTargets(
+  ledger: Ledger,
+  environment: EnvironmentName,
+): readonly FactOf<'key'>[] {
+  const state = environmentOf(ledger, environment)
+  const pair = (key: FactOf<'key'>) => `${key.body.digest} ${key.body.definition}`
+  const seen = new Set(state.active === null ? [] : [pair(state.active)])
+  const targets: FactOf<'key'>[] = []
+  for (const key of state.good.toReversed()) {
+    if (seen.has(pair(key)) || ledger.denied.has(key.body.digest)) continue
+    seen.add(pair(key))
+    targets.push(key)
+  }
+  return targets
+}
+
+/** `to` absent: the target that was stored in the active key when it was issued. */
+export function planRollback(
+  ledger: Ledger,
+  environment: EnvironmentName,
+  request: { to?: Digest },
+): Plan {
+  const state = environmentOf(ledger, environment)
+  const targets = rollbackTargets(ledger, environment)
+  const stored = state.active?.body.rollbackTo ?? null
+  const target =
+    request.to === undefined
+      ? state.good.find(
+          (key) => key.body.sequence === stored?.sequence && !ledger.denied.has(key.body.digest),
+        )
+      : targets.find((key) => key.body.digest === request.to)
+  if (target === undefined) {
+    if (request.to === undefined || targets.length === 0) {
+      return refused(
+        'nothing-to-roll-back-to',
+        `${environment} has no earlier good artifact to return to`,
+      )
+    }
+    return refused(
+      'never-active-here',
+      `${request.to} was never active in ${environment}, or is active now`,
+    )
+  }
+  const older = state.good
+    .filter(
+      (key) => key.body.sequence < target.body.sequence && key.body.digest !== target.body.digest,
+    )
+    .at(-1)
+  return change(state, {
+    changeKind: 'rollback',
+    target: { digest: target.body.digest, definition: target.body.definition },
+    instances: state.instances,
+    rollbackTo:
+      older === undefined ? null : { sequence: older.body.sequence, digest: older.body.digest },
+  })
+}
+
+export function planScale(
+  ledger: Ledger,
+  environment: EnvironmentName,
+  request: { instances: number },
+): Plan {
+  const state = environmentOf(ledger, environment)
+  const { active } = state
+  if (active === null) return refused('nothing-runs-here', `nothing is active in ${environment}`)
+  const { environment: own } = parseEnvironmentName(environment)
+  const range = ledger.sealed
+    .get(active.body.digest)
+    ?.body.pipeline.find((step) => step.environment === own)?.instances
+  if (range === undefined || request.instances !== clamp(request.instances, range)) {
+    return refused(
+      'instances-out-of-range',
+      `${environment} may have ${range?.min ?? 0} to ${range?.max ?? 0} instances, not ${request.instances}`,
+      'change instances in kiln.yaml, commit and promote',
+    )
+  }
+  if (request.instances === state.instances) {
+    return {
+      kind: 'nothing-to-do',
+      serving: {
+        digest: active.body.digest,
+        definition: active.body.definition,
+        sequence: active.body.sequence,
+      },
+    }
+  }
+  return change(state, {
+    changeKind: 'scale',
+    target: { digest: active.body.digest, definition: active.body.definition },
+    instances: request.instances,
+    rollbackTo: active.body.rollbackTo,
+  })
+}
+
+/** Instances that died or were tampered with are replaced by others of the same key. */
+export function planReplacement(ledger: Ledger, environment: EnvironmentName): Plan {
+  const state = environmentOf(ledger, environment)
+  const { active } = state
+  if (active === null) return refused('nothing-runs-here', `nothing is active in ${environment}`)
+  if (ledger.denied.has(active.body.digest))
+    return refused('denied', `${active.body.digest} was denied`)
+  return change(state, {
+    changeKind: 'replacement',
+    target: { digest: active.body.digest, definition: active.body.definition },
+    instances: state.instances,
+    rollbackTo: active.body.rollbackTo,
+  })
+}

@@ -1,0 +1,152 @@
+import type { Digest } from './digest.ts'
+import type { PipelineStep } from './definition.ts'
+import type { EnvironmentName } from './name.ts'
+
+/** SHA-256 of a ledger leaf (RFC 6962 leaf hash), 64 hexadecimal characters: how statements name each other. */
+export type Leaf = string
+
+/** Who asked for something: a token's name, `kiln` for what Kiln does by itself. */
+export type Principal = { name: string; kind: 'token' | 'kiln' }
+
+export type Served = { digest: Digest; definition: Digest; sequence: number }
+
+/** An app's commit, as the source room found it. */
+export type Source = {
+  repository: string
+  commit: string
+  tree: string
+  /** Seconds since 1970; the build's clock. */
+  committedAt: number
+  subject: string
+}
+
+/** record role: an artifact whose signed provenance was read back and verified. Subject: the artifact. */
+export type SealedBody = {
+  state: 'sealed'
+  build: string
+  app: string
+  source: Source
+  template: { name: string; lock: Digest }
+  provenance: Leaf
+  sbom: Leaf
+  /** Blob: the per-file manifest. */
+  files: Digest
+  /** Blob: kiln.yaml as canonical JSON. */
+  specification: Digest
+  pipeline: readonly PipelineStep[]
+}
+
+/** record role: a build that ended without an artifact. Subject: the build id's hash. */
+export type RejectedBody = {
+  state: 'rejected'
+  build: string
+  app: string
+  source: Source
+  code: string
+  message: string
+}
+
+export type ChangeKind = 'promotion' | 'rollback' | 'scale' | 'replacement'
+
+/** record role: the environment's next epoch is taken. Subject: the artifact that shall serve. */
+export type ChangeBody = {
+  environment: EnvironmentName
+  epoch: number
+  /** Leaf of the environment's last valid change; null for its first. */
+  tip: Leaf | null
+  change: string
+  changeKind: ChangeKind
+  target: { digest: Digest; definition: Digest }
+  instances: number
+  from: Served | null
+  rollbackTo: { sequence: number; digest: Digest } | null
+  reason: string
+  requestedBy: string
+  plan: Digest
+}
+
+/** record role: the outcome of a change. `serving` is what serves now, null when nothing does. */
+export type ActivationBody = {
+  environment: EnvironmentName
+  epoch: number
+  change: string
+  outcome: 'active' | 'failed'
+  key: Leaf | null
+  serving: Served | null
+  instances: readonly { name: string; id: string }[]
+  /** Why it failed: an error code and a line for people. */
+  failure: { code: string; message: string } | null
+}
+
+/** record role: what runs differs from what is admissible. Subject: the artifact that should run. */
+export type DriftBody = {
+  environment: EnvironmentName
+  epoch: number
+  instance: string
+  cause: 'stopped' | 'removed' | 'restarted' | 'foreign' | 'paused' | 'unknown'
+  found: string
+  expected: string
+}
+
+/** record role: a person lifts the hold that a rollback set. Subject: the artifact that serves. */
+export type ReleaseBody = {
+  environment: EnvironmentName
+  change: string
+  reason: string
+  requestedBy: string
+}
+
+/** record role: a request that a rule refused. Subject: the artifact it was about. */
+export type RefusalBody = {
+  environment: EnvironmentName | null
+  change: string
+  rule: string
+  message: string
+  requestedBy: string
+}
+
+/** The provisioning key's own part of its VSA; see docs/formats.md. */
+export type KeyBody = {
+  environment: EnvironmentName
+  sequence: number
+  epoch: number
+  previous: Leaf | null
+  rollbackTo: { sequence: number; digest: Digest } | null
+  digest: Digest
+  definition: Digest
+  template: Digest
+  commit: string
+  requestedBy: string
+  approvedBy: readonly string[]
+  plan: Digest
+}
+
+/** build role. Subject: the artifact. */
+export type ProvenanceBody = {
+  build: string
+  app: string
+  commit: string
+  template: { name: string; lock: Digest }
+}
+
+/** deny role. Subject: the artifact that may never start again. */
+export type DenialBody = { reason: string; requestedBy: string }
+
+/** A ledger entry as the fold reads it: whose signature and inclusion were checked before. */
+export type Fact = { leaf: Leaf; index: number; time: string; artifact: Digest | null } & (
+  | { kind: 'roles' }
+  | { kind: 'provenance'; body: ProvenanceBody }
+  | { kind: 'sbom' }
+  | { kind: 'sealed'; body: SealedBody }
+  | { kind: 'rejected'; body: RejectedBody }
+  | { kind: 'change'; body: ChangeBody }
+  | { kind: 'key'; body: KeyBody }
+  | { kind: 'activation'; body: ActivationBody }
+  | { kind: 'drift'; body: DriftBody }
+  | { kind: 'release'; body: ReleaseBody }
+  | { kind: 'refusal'; body: RefusalBody }
+  | { kind: 'denial'; body: DenialBody }
+)
+
+export type FactKind = Fact['kind']
+export type FactOf<K extends FactKind> = Extract<Fact, { kind: K }>
