@@ -78,12 +78,15 @@ export type ActivationBody = {
   failure: { code: string; message: string } | null
 }
 
+export const driftCauses = ['stopped', 'removed', 'restarted', 'foreign', 'paused', 'unknown'] as const
+export type DriftCause = (typeof driftCauses)[number]
+
 /** record role: what runs differs from what is admissible. Subject: the artifact that should run. */
 export type DriftBody = {
   environment: EnvironmentName
   epoch: number
   instance: string
-  cause: 'stopped' | 'removed' | 'restarted' | 'foreign' | 'paused' | 'unknown'
+  cause: DriftCause
   found: string
   expected: string
 }

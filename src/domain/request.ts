@@ -1,0 +1,34 @@
+import type { Digest } from './digest.ts'
+import type { EnvironmentName } from './name.ts'
+import type { DriftCause, Principal } from './statement.ts'
+
+/** What somebody wants of an environment. */
+export type Wish =
+  | { kind: 'promotion'; digest: Digest; automatic: boolean }
+  | { kind: 'rollback'; to: Digest | null }
+  | { kind: 'scale'; instances: number }
+  | { kind: 'replacement'; drifts: readonly Drift[] }
+  | { kind: 'release' }
+
+/** A difference between what runs and what should, as the host saw it. */
+export type Drift = {
+  instance: string
+  cause: DriftCause
+  found: string
+  expected: string
+}
+
+/** One request to an environment; `id` makes it idempotent and is the operation's id. */
+export type ChangeRequest = {
+  id: string
+  environment: EnvironmentName
+  wish: Wish
+  reason: string
+  principal: Principal
+  requestedAt: string
+}
+
+/** `change.<app>.<environment>.<tail>`: an operation's id says which workflow knows it. */
+export function changeId(environment: EnvironmentName, tail: string): string {
+  return `change.${environment.replace('/', '.')}.${tail}`
+}

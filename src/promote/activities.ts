@@ -1,0 +1,128 @@
+import { authorize, type Verb } from '../domain/authorize.ts'
+import type { Digest } from '../domain/digest.ts'
+import { KilnError } from '../domain/error.ts'
+import { environmentOf, type Ledger } from '../domain/ledger.ts'
+import { environmentName, type EnvironmentName } from '../domain/name.ts'
+import { planPromotion, planReplacement, planRollback, planScale, type Plan } from '../domain/plan.ts'
+import type { ChangeRequest, Wish } from '../domain/request.ts'
+import type { ChangeBody, FactOf, Served } from '../domain/statement.ts'
+
+/** What an environment's workflow is told to do about a request. */
+export type Decision =
+  /** A change has no outcome yet: it must get one before anything else begins. */
+  | { kind: 'open'; change: ChangeBody; key: FactOf<'key'> | null; active: FactOf<'key'> | null }
+  | { kind: 'change'; body: Omit<ChangeBody, 'change' | 'reason' | 'requestedBy'>; active: FactOf<'key'> | null }
+  | { kind: 'release'; hold: string }
+  | { kind: 'nothing-to-do'; serving: Served }
+  | { kind: 'refused'; rule: string; message: string; fix: string | null }
+
+type Dependencies = {
+  /** The ledger as of now, verified. */
+  ledger: () => Promise<Ledger>
+  digestOfJson: (value: unknown) => Digest
+  /** Hands a request to an environment's workflow; the same id again is the same request. */
+  request: (request: ChangeRequest) => Promise<void>
+  now: () => Date
+}
+
+export type PromoteActivities = ReturnType<typeof promoteActivities>
+
+const verbOf = {
+  promotion: 'promote',
+  rollback: 'rollback',
+  scale: 'scale',
+  replacement: 'replace',
+  release: 'release',
+} as const satisfies Record<Wish['kind'], Verb>
+
+export function promoteActivities({ ledger, digestOfJson, request: hand, now }: Dependencies) {
+  return {
+    /** Decides, against the ledger of this moment; changes nothing. */
+    async decideChange(request: ChangeRequest): Promise<Decision> {
+      return decide(await ledger(), request, digestOfJson)
+    },
+
+    /** After an activation: asks the next environment for the same digest, where kiln.yaml says it goes by itself. */
+    async promoteOnwards(input: { environment: EnvironmentName; digest: Digest; change: string }): Promise<string[]> {
+      const next = nextAutomatic(await ledger(), input)
+      if (next === null) return []
+      await hand({
+        id: `${input.change.replace(/^change\.[^.]+\.[^.]+/, `change.${next.replace('/', '.')}`)}`,
+        environment: next,
+        wish: { kind: 'promotion', digest: input.digest, automatic: true },
+        reason: `active in ${input.environment}`,
+        principal: { name: 'kiln', kind: 'kiln' },
+        requestedAt: now().toISOString(),
+      })
+      return [next]
+    },
+
+    /** A sealed artifact's way begins in its app's first environment. */
+    async promoteFirst(input: { digest: Digest; build: string }): Promise<{ change: string } | null> {
+      const sealed = (await ledger()).sealed.get(input.digest)
+      const first = sealed?.body.pipeline[0]
+      if (sealed === undefined) throw new KilnError('not_found', `${input.digest} is not sealed`)
+      if (first === undefined || !first.automatic) return null
+      const environment = environmentName(sealed.body.app, first.environment)
+      const id = `change.${environment.replace('/', '.')}.${input.build.slice(-16)}`
+      await hand({
+        id,
+        environment,
+        wish: { kind: 'promotion', digest: input.digest, automatic: true },
+        reason: `commit ${sealed.body.source.commit.slice(0, 12)}: ${sealed.body.source.subject}`.slice(0, 200),
+        principal: { name: 'kiln', kind: 'kiln' },
+        requestedAt: now().toISOString(),
+      })
+      return { change: id }
+    },
+  }
+}
+
+function decide(ledger: Ledger, request: ChangeRequest, digestOfJson: (value: unknown) => Digest): Decision {
+  const { environment, wish, principal } = request
+  const verdict = authorize(principal, verbOf[wish.kind], environment)
+  if (!verdict.allowed) return { kind: 'refused', rule: verdict.rule, message: verdict.message, fix: null }
+  const state = environmentOf(ledger, environment)
+  if (wish.kind === 'release') {
+    return state.hold === null
+      ? { kind: 'refused', rule: 'no-hold', message: `${environment} is not held`, fix: null }
+      : { kind: 'release', hold: state.hold.change }
+  }
+  if (state.open !== null) {
+    return { kind: 'open', change: state.open.body, key: state.pending, active: state.active }
+  }
+  const plan = planOf(ledger, environment, wish)
+  switch (plan.kind) {
+    case 'refused':
+      return { kind: 'refused', rule: plan.rule, message: plan.message, fix: plan.fix ?? null }
+    case 'nothing-to-do':
+      return plan
+    case 'change':
+      return { kind: 'change', body: { ...plan.body, plan: digestOfJson(plan.body) }, active: state.active }
+  }
+}
+
+function planOf(ledger: Ledger, environment: EnvironmentName, wish: Exclude<Wish, { kind: 'release' }>): Plan {
+  switch (wish.kind) {
+    case 'promotion':
+      return planPromotion(ledger, environment, wish)
+    case 'rollback':
+      return planRollback(ledger, environment, wish.to === null ? {} : { to: wish.to })
+    case 'scale':
+      return planScale(ledger, environment, wish)
+    case 'replacement':
+      return planReplacement(ledger, environment)
+  }
+}
+
+function nextAutomatic(
+  ledger: Ledger,
+  { environment, digest }: { environment: EnvironmentName; digest: Digest },
+): EnvironmentName | null {
+  const sealed = ledger.sealed.get(digest)
+  if (sealed === undefined) return null
+  const { app, pipeline } = sealed.body
+  const at = pipeline.findIndex((step) => environmentName(app, step.environment) === environment)
+  const next = at < 0 ? undefined : pipeline[at + 1]
+  return next?.automatic === true ? environmentName(app, next.environment) : null
+}

@@ -1,0 +1,238 @@
+import { ApplicationFailure } from '@temporalio/workflow'
+import type { ChangeRequest } from '../src/domain/request.ts'
+import type { ActivationBody, ChangeBody, FactOf, Served } from '../src/domain/statement.ts'
+import type { Decision } from '../src/promote/activities.ts'
+import { control, hostActivities } from './activities.ts'
+import { ended, failureOf, step, type Tracked } from './tracking.ts'
+
+type Work = {
+  request: ChangeRequest
+  host: string
+  operation: Tracked
+  /** Whether a person asked to end it; heeded until traffic has moved. */
+  cancelled: () => boolean
+}
+
+/** How often a change is planned anew when another writer took the epoch first. */
+const attempts = 5
+
+/** One request from its decision to its outcome. Whatever happens, an opened change gets an activation. */
+export async function carryOut(work: Work): Promise<void> {
+  const { operation, request } = work
+  operation.state = 'running'
+  if (request.wish.kind === 'replacement') {
+    const { drifts } = request.wish
+    await step(operation, 'record drift', () => control.recordDrifts({ request, drifts }))
+  }
+  for (let attempt = 1; attempt <= attempts; attempt++) {
+    const decision = await step(operation, 'plan', () => control.decideChange(request))
+    if (decision.kind === 'open') {
+      await step(operation, 'settle earlier change', () => settle(work, decision))
+      continue
+    }
+    if (decision.kind !== 'change') return conclude(work, decision)
+    const opened = await step(operation, 'take the epoch', () => control.recordChange({ request, body: decision.body }))
+    if (opened.kind === 'lost') continue
+    return perform(work, decision, opened.body)
+  }
+  throw ApplicationFailure.nonRetryable('other changes of this environment kept coming first', 'lost_race')
+}
+
+/** Requests that end without a change. A refusal is on record too (I17). */
+async function conclude(
+  { operation, request }: Work,
+  decision: Exclude<Decision, { kind: 'open' | 'change' }>,
+): Promise<void> {
+  switch (decision.kind) {
+    case 'refused':
+      await step(operation, 'record refusal', () =>
+        control.recordRefusal({ request, rule: decision.rule, message: decision.message }),
+      )
+      return ended(operation, 'refused', {
+        result: { rule: decision.rule },
+        failure: { code: 'refused', message: decision.message, place: decision.rule, fix: decision.fix, lines: [] },
+      })
+    case 'nothing-to-do':
+      return ended(operation, 'unchanged', {
+        result: { digest: decision.serving.digest, sequence: decision.serving.sequence },
+      })
+    case 'release':
+      await step(operation, 'release', () => control.recordRelease({ request, hold: decision.hold }))
+      return ended(operation, 'succeeded')
+  }
+}
+
+/**
+ * The effects of a change that the log holds. Until the new instances are confirmed in the edge every
+ * failure returns to the old ones, which never stopped serving; after it the way is forward only.
+ */
+async function perform(
+  work: Work,
+  decision: Extract<Decision, { kind: 'change' }>,
+  change: ChangeBody,
+): Promise<void> {
+  const { operation } = work
+  const before = decision.active
+  operation.result = { ...operation.result, epoch: change.epoch, digest: change.target.digest }
+  let key: FactOf<'key'> | null = null
+  let serving: readonly { name: string; id: string }[]
+  try {
+    key = await issueKey(work, change, before)
+    serving = await bringUp(work, change, key)
+  } catch (error) {
+    const failure = failureOf(error)
+    await takeBack(work, change, before)
+    await recordOutcome(work, change, {
+      outcome: 'failed',
+      key: key?.leaf ?? null,
+      serving: served(before),
+      instances: [],
+      failure: { code: failure.code, message: failure.message.slice(0, 500) },
+    })
+    return ended(operation, work.cancelled() ? 'cancelled' : 'failed', { failure })
+  }
+  await retire(work, change, serving)
+  await recordOutcome(work, change, {
+    outcome: 'active',
+    key: change.changeKind === 'promotion' || change.changeKind === 'rollback' ? key.leaf : null,
+    serving: served(key),
+    instances: serving,
+    failure: null,
+  })
+  ended(operation, 'succeeded', { result: { sequence: key.body.sequence, instances: serving.length } })
+  if (change.changeKind === 'promotion') {
+    await control.promoteOnwards({
+      environment: change.environment,
+      digest: change.target.digest,
+      change: operation.id,
+    })
+  }
+}
+
+/** Promotions and rollbacks issue the environment's next key; other changes go on under the active one. */
+async function issueKey(
+  { operation, request }: Work,
+  change: ChangeBody,
+  active: FactOf<'key'> | null,
+): Promise<FactOf<'key'>> {
+  if (change.changeKind !== 'promotion' && change.changeKind !== 'rollback') {
+    if (active === null) throw ApplicationFailure.nonRetryable('no key is active here', 'refused')
+    return active
+  }
+  const key = await step(operation, 'issue key', (note) =>
+    control.issueKey({ request, change }).then((issued) => {
+      note(`sequence ${issued.body.sequence}, epoch ${change.epoch}`)
+      return issued
+    }),
+  )
+  await step(operation, 'publish key', () => control.publishKey({ key: key.leaf }))
+  operation.result = { ...operation.result, sequence: key.body.sequence }
+  return key
+}
+
+/** Starts what is missing of the target, and puts it into the edge beside what serves. */
+async function bringUp(
+  work: Work,
+  change: ChangeBody,
+  key: FactOf<'key'>,
+): Promise<readonly { name: string; id: string }[]> {
+  const { operation } = work
+  const host = hostActivities(work.host)
+  const effect = effectOf(change)
+  const { definition, digest } = change.target
+  const { instances: found } = await step(operation, 'observe', () =>
+    host.observe({ environment: change.environment }),
+  )
+  const kept = found
+    .filter((one) => one.healthy && one.key === key.leaf && one.digest === digest)
+    .toSorted((a, b) => a.epoch - b.epoch || (a.name < b.name ? -1 : 1))
+    .slice(0, change.instances)
+    .map(({ name, id, address, port }) => ({ name, id, address, port }))
+  const keep = kept.map((one) => one.name)
+  heed(work)
+  const { instances: started } = await step(operation, 'start instances', (note) => {
+    note(`${change.instances - kept.length} of ${digest.slice(7, 19)}`)
+    return host.startInstances({
+      ...effect,
+      key: key.leaf,
+      digest,
+      definition,
+      sequence: key.body.sequence,
+      count: change.instances - kept.length,
+      keep,
+    })
+  })
+  heed(work)
+  await step(operation, 'wait until ready', () => host.waitReady({ ...effect, definition, instances: started }))
+  heed(work)
+  await step(operation, 'join the edge', async (note) => {
+    const { address, port } = await host.ensureEnvironment({ ...effect, definition })
+    note(`${address}:${port}`)
+    await host.joinEdge({ ...effect, definition, instances: [...kept, ...started] })
+  })
+  heed(work)
+  return [...kept, ...started].map(({ name, id }) => ({ name, id }))
+}
+
+/** After the new ones serve: the old ones leave the edge, finish their requests, and end. */
+async function retire(work: Work, change: ChangeBody, serving: readonly { name: string }[]): Promise<void> {
+  const host = hostActivities(work.host)
+  const keep = serving.map((one) => one.name)
+  const effect = effectOf(change)
+  await step(work.operation, 'drain', () => host.leaveEdge({ ...effect, keep }))
+  await step(work.operation, 'stop old instances', () => host.stopInstances({ ...effect, keep }))
+}
+
+/** A failed change leaves what served before; everything of its own is destroyed. */
+async function takeBack(work: Work, change: ChangeBody, before: FactOf<'key'> | null): Promise<void> {
+  const host = hostActivities(work.host)
+  const effect = effectOf(change)
+  await step(work.operation, 'take back', async () => {
+    const { instances } = await host.observe({ environment: change.environment })
+    const keep = instances
+      .filter((one) => one.epoch < change.epoch && one.key === before?.leaf)
+      .map((one) => one.name)
+    await host.leaveEdge({ ...effect, keep })
+    await host.stopInstances({ ...effect, keep })
+  })
+}
+
+async function recordOutcome(
+  { operation, request }: Work,
+  change: ChangeBody,
+  outcome: Pick<ActivationBody, 'outcome' | 'key' | 'serving' | 'instances' | 'failure'>,
+): Promise<void> {
+  await step(operation, 'record outcome', () =>
+    control.recordActivation({
+      request,
+      body: { environment: change.environment, epoch: change.epoch, change: change.change, ...outcome },
+    }),
+  )
+}
+
+/** A change that lost its workflow (the work in flight was wiped) ends as failed, and what served goes on serving. */
+async function settle(work: Work, open: Extract<Decision, { kind: 'open' }>): Promise<void> {
+  await takeBack(work, open.change, open.active)
+  await recordOutcome(work, open.change, {
+    outcome: 'failed',
+    key: open.key?.leaf ?? null,
+    serving: served(open.active),
+    instances: [],
+    failure: { code: 'change_failed', message: 'the work in flight was lost; ended as failed' },
+  })
+}
+
+function heed({ cancelled }: Work): void {
+  if (cancelled()) throw ApplicationFailure.nonRetryable('cancelled by request', 'change_failed')
+}
+
+function effectOf(change: ChangeBody): { environment: ChangeBody['environment']; epoch: number; change: string } {
+  return { environment: change.environment, epoch: change.epoch, change: change.change }
+}
+
+function served(key: FactOf<'key'> | null): Served | null {
+  return key === null
+    ? null
+    : { digest: key.body.digest, definition: key.body.definition, sequence: key.body.sequence }
+}
+

@@ -1,0 +1,67 @@
+import { condition, continueAsNew, defineQuery, defineSignal, setHandler, workflowInfo } from '@temporalio/workflow'
+import type { Principal } from '../src/domain/statement.ts'
+import { builder, control } from './activities.ts'
+import { failureOf } from './tracking.ts'
+
+export type WatchInput = {
+  repository: string
+  branches: readonly string[]
+  everyMs: number
+  principal: Principal
+  seen?: Readonly<Record<string, string>>
+}
+
+export type WatchState = {
+  repository: string
+  branches: readonly string[]
+  everyMs: number
+  heads: Readonly<Record<string, string>>
+  /** Why the last look failed; null when it did not. */
+  lastError: string | null
+}
+
+export const watchQuery = defineQuery<WatchState>('watch')
+/** Looks now instead of at the next interval. */
+export const lookSignal = defineSignal('look')
+export const stopSignal = defineSignal('stop')
+
+/** Polls a repository's branches; each new head is delivered once, whoever else announces it. */
+export async function watchRepository(input: WatchInput): Promise<void> {
+  const heads: Record<string, string> = { ...input.seen }
+  let lastError: string | null = null
+  let look = false
+  let stopped = false
+  setHandler(watchQuery, () => ({
+    repository: input.repository,
+    branches: input.branches,
+    everyMs: input.everyMs,
+    heads,
+    lastError,
+  }))
+  setHandler(lookSignal, () => {
+    look = true
+  })
+  setHandler(stopSignal, () => {
+    stopped = true
+  })
+  await control.authorizeWork({ principal: input.principal, verb: 'watch', resource: input.repository })
+  while (!stopped) {
+    look = false
+    try {
+      const found = await builder.readHeads({ repository: input.repository, branches: [...input.branches] })
+      for (const { branch, commit } of found) {
+        if (heads[branch] === commit) continue
+        await control.startDelivery({ repository: input.repository, commit })
+        heads[branch] = commit
+      }
+      lastError = null
+    } catch (error) {
+      // A repository that cannot be reached is looked at again; one bad commit never stops the watch.
+      lastError = failureOf(error).message
+    }
+    if (workflowInfo().historyLength > 4000 || workflowInfo().continueAsNewSuggested) {
+      await continueAsNew<typeof watchRepository>({ ...input, seen: heads })
+    }
+    await condition(() => look || stopped, input.everyMs)
+  }
+}
