@@ -1,0 +1,89 @@
+import { digestOfHex, hexOf, type Digest } from '../domain/digest.ts'
+import { mediaTypes, type Descriptor } from '../oci/image.ts'
+import { blobKey, type BlobStore } from '../store/blob-store.ts'
+import { contentOf, parseManifest, type ImageManifest } from './manifest.ts'
+
+/** Says that a manifest belongs to a repository; content alone does not, since blobs are shared. */
+export function manifestMarker(repository: string, manifest: Digest): string {
+  return `repositories/${repository}/${hexOf(manifest)}`
+}
+
+export function referrerMarker(subject: Digest, referrer: Digest): string {
+  return `referrers/${hexOf(subject)}/${hexOf(referrer)}`
+}
+
+export type StoredManifest = { bytes: Uint8Array; manifest: ImageManifest }
+
+/** A repository's manifest, or undefined when the repository does not hold it. */
+export async function readManifest(
+  store: BlobStore,
+  repository: string,
+  digest: Digest,
+): Promise<StoredManifest | undefined> {
+  if ((await store.size(manifestMarker(repository, digest))) === undefined) return undefined
+  const bytes = await store.get(blobKey(digest))
+  return bytes === undefined ? undefined : { bytes, manifest: parseManifest(bytes) }
+}
+
+/** Every manifest of a repository. */
+async function* manifestsOf(store: BlobStore, repository: string): AsyncIterable<Digest> {
+  yield* digestsBelow(store, `repositories/${repository}/`)
+}
+
+/** Whether a manifest of the repository that passes `admissible` has this blob as its config or a layer. */
+export async function isReferenced(
+  store: BlobStore,
+  { repository, blob }: { repository: string; blob: Digest },
+  admissible: (digest: Digest) => boolean,
+): Promise<boolean> {
+  for await (const digest of manifestsOf(store, repository)) {
+    if (!admissible(digest)) continue
+    const stored = await readManifest(store, repository, digest)
+    if (stored !== undefined && contentOf(stored.manifest).some((one) => one.digest === blob)) {
+      return true
+    }
+  }
+  return false
+}
+
+/** The repository's manifests that name `subject`, ordered by digest. */
+export async function referrersOf(
+  store: BlobStore,
+  repository: string,
+  subject: Digest,
+): Promise<readonly Descriptor[]> {
+  const found: Digest[] = []
+  for await (const digest of digestsBelow(store, `referrers/${hexOf(subject)}/`)) found.push(digest)
+  const descriptors: Descriptor[] = []
+  for (const digest of found.toSorted()) {
+    const stored = await readManifest(store, repository, digest)
+    if (stored !== undefined) descriptors.push(describe(digest, stored))
+  }
+  return descriptors
+}
+
+function describe(digest: Digest, { bytes, manifest }: StoredManifest): Descriptor {
+  return {
+    mediaType: manifest.mediaType,
+    digest,
+    size: bytes.byteLength,
+    artifactType: manifest.artifactType ?? manifest.config.mediaType,
+    ...(manifest.annotations === undefined ? {} : { annotations: manifest.annotations }),
+  }
+}
+
+/** The index that the referrers API answers with; its bytes depend on the descriptors alone. */
+export function referrersIndex(descriptors: readonly Descriptor[]): Uint8Array {
+  return new TextEncoder().encode(
+    JSON.stringify({ schemaVersion: 2, mediaType: mediaTypes.index, manifests: descriptors }),
+  )
+}
+
+const hexForm = /^[0-9a-f]{64}$/
+
+async function* digestsBelow(store: BlobStore, prefix: string): AsyncIterable<Digest> {
+  for await (const key of store.list(prefix)) {
+    const rest = key.slice(prefix.length)
+    if (hexForm.test(rest)) yield digestOfHex(rest)
+  }
+}

@@ -1,0 +1,127 @@
+import { Readable } from 'node:stream'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import { mediaTypes } from '../oci/image.ts'
+import { blobKey, type BlobStore } from '../store/blob-store.ts'
+import type { Admissible, RegistryPrincipal } from './access.ts'
+import { isReferenced, readManifest, referrersIndex, referrersOf } from './catalog.ts'
+import { digestOfBytes } from './publish.ts'
+import { parseRange } from './range.ts'
+import { RegistryError } from './registry-error.ts'
+import type { Route } from './route.ts'
+
+export type PullDependencies = { store: BlobStore; admissible: Admissible }
+
+type PullRoute = Extract<Route, { kind: 'base' | 'manifest' | 'blob' | 'referrers' }>
+
+type Exchange = { request: FastifyRequest; reply: FastifyReply }
+
+/** GET and HEAD of what is in the store. */
+export async function answerPull(
+  { store }: PullDependencies,
+  route: PullRoute,
+  exchange: Exchange,
+): Promise<FastifyReply> {
+  switch (route.kind) {
+    case 'base':
+      return exchange.reply.type('application/json').send('{}')
+    case 'manifest':
+      return answerManifest(store, route, exchange)
+    case 'blob':
+      return answerBlob(store, route, exchange)
+    case 'referrers':
+      return answerReferrers(store, route, exchange)
+  }
+}
+
+/**
+ * Throws `DENIED` unless the principal may pull this. A host gets a manifest that some environment
+ * may start now and exactly that manifest's content; whether anything else exists it is not told.
+ */
+export async function checkPull(
+  { store, admissible }: PullDependencies,
+  route: PullRoute,
+  principal: RegistryPrincipal,
+): Promise<void> {
+  if (principal.kind !== 'host' || route.kind === 'base') return
+  if (await hostMayPull(store, route, admissible)) return
+  throw new RegistryError('DENIED', 403, 'no environment may start this artifact now')
+}
+
+async function hostMayPull(
+  store: BlobStore,
+  route: PullRoute,
+  admissible: Admissible,
+): Promise<boolean> {
+  if (route.kind === 'manifest' && route.reference.kind === 'digest') {
+    return (await admissible())(route.reference.digest)
+  }
+  if (route.kind !== 'blob') return false
+  return isReferenced(store, { repository: route.name, blob: route.digest }, await admissible())
+}
+
+async function answerManifest(
+  store: BlobStore,
+  { name, reference }: Extract<Route, { kind: 'manifest' }>,
+  exchange: Exchange,
+): Promise<FastifyReply> {
+  if (reference.kind === 'fallback') {
+    const descriptors = await referrersOf(store, name, reference.subject)
+    if (descriptors.length > 0) return sendIndex(exchange, referrersIndex(descriptors))
+  }
+  const stored =
+    reference.kind === 'digest' ? await readManifest(store, name, reference.digest) : undefined
+  if (stored === undefined) {
+    throw new RegistryError('MANIFEST_UNKNOWN', 404, 'the repository has no such manifest')
+  }
+  return sendBytes(exchange, stored.manifest.mediaType, stored.bytes)
+}
+
+async function answerReferrers(
+  store: BlobStore,
+  { name, digest }: Extract<Route, { kind: 'referrers' }>,
+  exchange: Exchange,
+): Promise<FastifyReply> {
+  const all = await referrersOf(store, name, digest)
+  const wanted = new URL(exchange.request.url, 'http://registry').searchParams.get('artifactType')
+  if (wanted === null) return sendIndex(exchange, referrersIndex(all))
+  exchange.reply.header('oci-filters-applied', 'artifactType')
+  return sendIndex(exchange, referrersIndex(all.filter((one) => one.artifactType === wanted)))
+}
+
+function sendIndex(exchange: Exchange, bytes: Uint8Array): FastifyReply {
+  return sendBytes(exchange, mediaTypes.index, bytes)
+}
+
+function sendBytes({ request, reply }: Exchange, type: string, bytes: Uint8Array): FastifyReply {
+  reply
+    .header('content-type', type)
+    .header('content-length', bytes.byteLength)
+    .header('docker-content-digest', digestOfBytes(bytes))
+  return reply.send(request.method === 'HEAD' ? undefined : Buffer.from(bytes))
+}
+
+async function answerBlob(
+  store: BlobStore,
+  { digest }: Extract<Route, { kind: 'blob' }>,
+  { request, reply }: Exchange,
+): Promise<FastifyReply> {
+  const size = await store.size(blobKey(digest))
+  if (size === undefined) throw new RegistryError('BLOB_UNKNOWN', 404, 'no such blob')
+  const range = parseRange(request.headers.range, size)
+  if (range.kind === 'unsatisfiable') {
+    reply.header('content-range', `bytes */${size}`)
+    throw new RegistryError('RANGE_INVALID', 416, `the blob has ${size} bytes`)
+  }
+  reply
+    .header('content-type', 'application/octet-stream')
+    .header('docker-content-digest', digest)
+    .header('accept-ranges', 'bytes')
+    .header('content-length', range.kind === 'part' ? range.end - range.start + 1 : size)
+  if (range.kind === 'part') {
+    reply.code(206).header('content-range', `bytes ${range.start}-${range.end}/${size}`)
+  }
+  if (request.method === 'HEAD') return reply.send()
+  const content = await store.readBlob(digest, range.kind === 'part' ? range : undefined)
+  if (content === undefined) throw new RegistryError('BLOB_UNKNOWN', 404, 'no such blob')
+  return reply.send(Readable.from(content, { objectMode: false }))
+}
