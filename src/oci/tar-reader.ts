@@ -1,0 +1,176 @@
+import { KilnError } from '../domain/error.ts'
+import type { ByteInput } from './byte-input.ts'
+import { byteInput } from './byte-input.ts'
+import type { ByteName } from './entry-name.ts'
+import { placeOf } from './entry-name.ts'
+import type { TarEntry, TarItem } from './tar-entry.ts'
+import { blockSize, paddingOf } from './tar-entry.ts'
+import type { TarHeader } from './tar-header.ts'
+import { extensionFlags, parseHeader, TarFault } from './tar-header.ts'
+import type { PaxRecords } from './tar-pax.ts'
+import { applyPax, checkGlobalPax, parsePax } from './tar-pax.ts'
+
+/** The most that a tar may hold before it is refused. Sizes in bytes. */
+export type TarLimits = { entries: number; name: number; extension: number; total: number }
+
+export const defaultTarLimits: TarLimits = {
+  entries: 500_000,
+  name: 4096,
+  extension: 1024 * 1024,
+  total: 16 * 1024 ** 3,
+}
+
+/** Extensions that wait for the entry they belong to. */
+type Pending = { pax?: PaxRecords; longName?: ByteName; longLink?: ByteName }
+
+/**
+ * Reads a tar strictly: ustar, pax and GNU headers, everything a layer may hold byte for byte. Refuses,
+ * with `invalid_archive` and the entry as its place, what other readers might read differently: bad
+ * checksums and numbers, NULs in names, repeated or conflicting extensions, unknown types and records,
+ * sparse files, content where there may be none, truncation, a missing end, bytes after the end, and
+ * anything above `limits`. What the names mean is the caller's to judge.
+ */
+export async function* readTar(
+  source: AsyncIterable<Uint8Array>,
+  limits: TarLimits = defaultTarLimits,
+): AsyncGenerator<TarItem> {
+  const input = byteInput(source)
+  let last: ByteName | undefined
+  try {
+    let total = 0
+    for (let count = 0; ; count++) {
+      const entry = await nextEntry(input, limits)
+      if (entry === undefined) return
+      last = entry.name
+      total += entry.size
+      if (count >= limits.entries) throw new TarFault(`more than ${limits.entries} entries`)
+      if (total > limits.total) throw new TarFault(`more than ${limits.total} bytes of content`)
+      const content = contentOf(input, entry.size)
+      yield { entry, body: content.body }
+      await content.finish()
+    }
+  } catch (error) {
+    if (!(error instanceof TarFault)) throw error
+    const place = last === undefined ? 'the first entry' : placeOf(last)
+    throw new KilnError('invalid_archive', `the archive is refused: ${error.message}`, { place })
+  } finally {
+    await input.close()
+  }
+}
+
+async function nextEntry(input: ByteInput, limits: TarLimits): Promise<TarEntry | undefined> {
+  const pending: Pending = {}
+  for (;;) {
+    const block = await input.take(blockSize)
+    if (block.length !== blockSize) throw new TarFault('it ends without its end mark')
+    if (isZero(block)) {
+      if (Object.keys(pending).length > 0) throw new TarFault('an extension without its entry')
+      await checkEnd(input)
+      return undefined
+    }
+    const header = parseHeader(block)
+    if (header.flag in readsExtension) await readExtension(input, header, { pending, limits })
+    else return checked(extended(header.entry, pending), limits)
+  }
+}
+
+const readsExtension: Readonly<Record<string, (body: string) => Pending>> = {
+  [extensionFlags.pax]: (body) => ({ pax: parsePax(body) }),
+  [extensionFlags.longName]: (body) => ({ longName: longText(body) }),
+  [extensionFlags.longLink]: (body) => ({ longLink: longText(body) }),
+  [extensionFlags.globalPax]: (body) => {
+    checkGlobalPax(parsePax(body))
+    return {}
+  },
+}
+
+async function readExtension(
+  input: ByteInput,
+  { flag, entry: { size } }: TarHeader,
+  { pending, limits }: { pending: Pending; limits: TarLimits },
+): Promise<void> {
+  if (size > limits.extension) throw new TarFault(`an extension above ${limits.extension} bytes`)
+  const body = await input.take(size + paddingOf(size))
+  if (body.length !== size + paddingOf(size)) throw new TarFault('it is cut off in an extension')
+  const found = readsExtension[flag]?.(body.toString('latin1', 0, size)) ?? {}
+  for (const key of Object.keys(found)) {
+    if (key in pending) throw new TarFault('two extensions of one kind for one entry')
+  }
+  Object.assign(pending, found)
+}
+
+function longText(body: string): ByteName {
+  const end = body.indexOf('\0')
+  const text = end === -1 ? body : body.slice(0, end)
+  if (text === '' || /[^\0]/.test(body.slice(text.length))) {
+    throw new TarFault('a long name that is empty or has a NUL')
+  }
+  return text
+}
+
+function extended(entry: TarEntry, { pax, longName, longLink }: Pending): TarEntry {
+  if (longName !== undefined && pax?.has('path') === true) throw new TarFault('two long names')
+  if (longLink !== undefined && pax?.has('linkpath') === true) throw new TarFault('two long links')
+  const named = {
+    ...entry,
+    name: longName ?? entry.name,
+    linkname: longLink ?? entry.linkname,
+  }
+  return pax === undefined ? named : applyPax(named, pax)
+}
+
+function checked(entry: TarEntry, limits: TarLimits): TarEntry {
+  const { type, name, linkname, size } = entry
+  if (name === '') throw new TarFault('an entry without a name')
+  if (name.length > limits.name || linkname.length > limits.name) {
+    throw new TarFault(`a name above ${limits.name} bytes`)
+  }
+  const at = `in ${placeOf(name)}`
+  if (type !== 'file' && size > 0) throw new TarFault(`content ${at}, which is no file`)
+  if (type === 'file' && name.endsWith('/')) throw new TarFault(`a file named like a folder ${at}`)
+  if ((type === 'link' || type === 'symlink') !== (linkname !== '')) {
+    throw new TarFault(`a link without a target, or a target without a link ${at}`)
+  }
+  return entry
+}
+
+/** After the second zero block only zeros may follow: some readers would go on reading there. */
+async function checkEnd(input: ByteInput): Promise<void> {
+  const second = await input.take(blockSize)
+  if (second.length !== blockSize || !isZero(second)) throw new TarFault('half of its end mark')
+  for (;;) {
+    const rest = await input.some(65_536)
+    if (rest.length === 0) return
+    if (!isZero(rest)) throw new TarFault('bytes after its end')
+  }
+}
+
+function isZero(bytes: Uint8Array): boolean {
+  return bytes.every((byte) => byte === 0)
+}
+
+/** The content of one entry, and what brings the input behind it and its padding. */
+function contentOf(
+  input: ByteInput,
+  size: number,
+): { body: AsyncIterable<Uint8Array>; finish: () => Promise<void> } {
+  let left = size
+  async function next(): Promise<Uint8Array | undefined> {
+    if (left === 0) return undefined
+    const bytes = await input.some(left)
+    if (bytes.length === 0) throw new TarFault('it is cut off in the content of an entry')
+    left -= bytes.length
+    return bytes
+  }
+  async function* body(): AsyncGenerator<Uint8Array> {
+    for (let bytes = await next(); bytes !== undefined; bytes = await next()) yield bytes
+  }
+  return {
+    body: { [Symbol.asyncIterator]: body },
+    async finish() {
+      while ((await next()) !== undefined);
+      const padding = paddingOf(size)
+      if ((await input.take(padding)).length !== padding) throw new TarFault('it is cut off')
+    },
+  }
+}
