@@ -4,11 +4,11 @@ import type { EdgeActivities } from '../src/edge/activities.ts'
 import type { InspectActivities } from '../src/inspect/activities.ts'
 import type { LedgerActivities } from '../src/ledger/activities.ts'
 import type { PromoteActivities } from '../src/promote/activities.ts'
+import type { DeliveryActivities } from '../src/promote/delivery-activities.ts'
 import type { RegistryActivities } from '../src/registry/activities.ts'
 import type { RuntimeActivities } from '../src/runtime/activities.ts'
 import type { SourceActivities } from '../src/source/activities.ts'
 import type { TemplateActivities } from '../src/template/activities.ts'
-import type { DeliveryActivities } from '../src/main/delivery-activities.ts'
 
 /**
  * An outage (Docker, the signer, the store, a dead worker) pauses work: retried until the outer limit.

@@ -1,10 +1,10 @@
-import { ApplicationFailure, setHandler } from '@temporalio/workflow'
+import { setHandler } from '@temporalio/workflow'
 import type { Digest } from '../src/domain/digest.ts'
 import type { CheckedTemplate } from '../src/domain/template.ts'
 import type { FoundSource } from '../src/source/activities.ts'
 import { builder, control } from './activities.ts'
 import { progressQuery } from './deliver-commit.ts'
-import { ended, failureOf, step, track } from './tracking.ts'
+import { ended, failureOf, step, throwIfFailed, track } from './tracking.ts'
 
 export type BuildInput = {
   /** `build:<hash of app, commit, lock, parameters>`: the same inputs are the same build. */
@@ -61,6 +61,7 @@ export async function buildArtifact(input: BuildInput): Promise<Digest> {
     const failure = failureOf(error)
     await control.recordRejected({ build: id, found, code: failure.code, message: failure.message })
     ended(operation, 'failed', { failure })
-    throw ApplicationFailure.create({ message: failure.message, type: failure.code, nonRetryable: true, details: [failure] })
+    throwIfFailed(operation)
+    throw error
   }
 }

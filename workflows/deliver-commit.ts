@@ -2,7 +2,7 @@ import { defineQuery, setHandler } from '@temporalio/workflow'
 import type { Operation } from '../src/domain/operation.ts'
 import type { Principal } from '../src/domain/statement.ts'
 import { builder, control, waiting } from './activities.ts'
-import { ended, failureOf, step, track } from './tracking.ts'
+import { ended, failureOf, step, throwIfFailed, track } from './tracking.ts'
 
 export const progressQuery = defineQuery<Operation>('progress')
 
@@ -64,5 +64,6 @@ export async function deliverCommit(input: DeliveryInput): Promise<void> {
     })
   } catch (error) {
     ended(operation, 'failed', { failure: failureOf(error) })
+    throwIfFailed(operation)
   }
 }

@@ -3,7 +3,7 @@ import type { Digest } from '../src/domain/digest.ts'
 import type { Principal } from '../src/domain/statement.ts'
 import { builder, control } from './activities.ts'
 import { progressQuery } from './deliver-commit.ts'
-import { ended, failureOf, step, track } from './tracking.ts'
+import { ended, failureOf, step, throwIfFailed, track } from './tracking.ts'
 
 export type RebuildInput = { id: string; digest: Digest; principal: Principal; requestedAt: string }
 
@@ -55,5 +55,6 @@ export async function rebuildArtifact(input: RebuildInput): Promise<void> {
     ended(operation, 'succeeded', { result: { digest: built.artifact, same: true } })
   } catch (error) {
     ended(operation, 'failed', { failure: failureOf(error) })
+    throwIfFailed(operation)
   }
 }

@@ -73,3 +73,14 @@ function plainFailure(code: unknown, message: string): Failure {
 function isFailure(value: unknown): value is Failure {
   return typeof value === 'object' && value !== null && 'code' in value && 'message' in value && 'lines' in value
 }
+
+/** Ends a workflow as its operation ended, so that Temporal's own list says failed where Kiln's does. */
+export function throwIfFailed({ failure, state }: Tracked): void {
+  if (state !== 'failed' || failure === null) return
+  throw ApplicationFailure.create({
+    message: failure.message,
+    type: failure.code,
+    nonRetryable: true,
+    details: [failure],
+  })
+}

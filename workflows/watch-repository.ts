@@ -1,6 +1,6 @@
 import { condition, continueAsNew, defineQuery, defineSignal, setHandler, workflowInfo } from '@temporalio/workflow'
 import type { Principal } from '../src/domain/statement.ts'
-import { builder, control } from './activities.ts'
+import { builder, control, waiting } from './activities.ts'
 import { failureOf } from './tracking.ts'
 
 export type WatchInput = {
@@ -51,7 +51,8 @@ export async function watchRepository(input: WatchInput): Promise<void> {
       const found = await builder.readHeads({ repository: input.repository, branches: [...input.branches] })
       for (const { branch, commit } of found) {
         if (heads[branch] === commit) continue
-        await control.startDelivery({ repository: input.repository, commit })
+        // One at a time: an older commit's slow build can then never overtake a newer one's.
+        await waiting.runDelivery({ repository: input.repository, commit })
         heads[branch] = commit
       }
       lastError = null

@@ -19,6 +19,7 @@ export type OperationKind =
   | 'promotion'
   | 'rollback'
   | 'scale'
+  | 'release'
   | 'replacement'
   | 'watch'
 

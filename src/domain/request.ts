@@ -32,3 +32,8 @@ export type ChangeRequest = {
 export function changeId(environment: EnvironmentName, tail: string): string {
   return `change.${environment.replace('/', '.')}.${tail}`
 }
+
+/** The last part of a change's id: a change that follows from another one carries it on. */
+export function tailOf(change: string): string {
+  return change.split('.').slice(3).join('.')
+}

@@ -4,7 +4,7 @@ import { KilnError } from '../domain/error.ts'
 import { environmentOf, type Ledger } from '../domain/ledger.ts'
 import { environmentName, type EnvironmentName } from '../domain/name.ts'
 import { planPromotion, planReplacement, planRollback, planScale, type Plan } from '../domain/plan.ts'
-import type { ChangeRequest, Wish } from '../domain/request.ts'
+import { changeId, tailOf, type ChangeRequest, type Wish } from '../domain/request.ts'
 import type { ChangeBody, FactOf, Served } from '../domain/statement.ts'
 
 /** What an environment's workflow is told to do about a request. */
@@ -47,7 +47,7 @@ export function promoteActivities({ ledger, digestOfJson, request: hand, now }: 
       const next = nextAutomatic(await ledger(), input)
       if (next === null) return []
       await hand({
-        id: `${input.change.replace(/^change\.[^.]+\.[^.]+/, `change.${next.replace('/', '.')}`)}`,
+        id: changeId(next, tailOf(input.change)),
         environment: next,
         wish: { kind: 'promotion', digest: input.digest, automatic: true },
         reason: `active in ${input.environment}`,
@@ -57,14 +57,19 @@ export function promoteActivities({ ledger, digestOfJson, request: hand, now }: 
       return [next]
     },
 
-    /** A sealed artifact's way begins in its app's first environment. */
+    /**
+     * A sealed artifact's way begins in its app's first environment, once: announcing an old commit
+     * again never takes an environment back to it.
+     */
     async promoteFirst(input: { digest: Digest; build: string }): Promise<{ change: string } | null> {
-      const sealed = (await ledger()).sealed.get(input.digest)
+      const known = await ledger()
+      const sealed = known.sealed.get(input.digest)
       const first = sealed?.body.pipeline[0]
       if (sealed === undefined) throw new KilnError('not_found', `${input.digest} is not sealed`)
       if (first === undefined || !first.automatic) return null
       const environment = environmentName(sealed.body.app, first.environment)
-      const id = `change.${environment.replace('/', '.')}.${input.build.slice(-16)}`
+      if (environmentOf(known, environment).good.some((key) => key.body.digest === input.digest)) return null
+      const id = changeId(environment, input.build.slice(-16))
       await hand({
         id,
         environment,

@@ -1,0 +1,43 @@
+import { createHash } from 'node:crypto'
+import { mkdir, readFile, readdir, rename, stat, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const root = fileURLToPath(new URL('../..', import.meta.url))
+
+async function sources(folder: string): Promise<string[]> {
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true })
+  return entries
+    .filter((entry) => entry.isFile() && entry.name.endsWith('.ts'))
+    .map((entry) => join(entry.parentPath, entry.name))
+    .toSorted()
+}
+
+/** The SHA-256 over everything that the workflows are made of: their code, the domain's, and the SDK's version. */
+async function fingerprint(): Promise<string> {
+  const hash = createHash('sha256')
+  const files = [...(await sources(join(root, 'workflows'))), ...(await sources(join(root, 'src/domain')))]
+  for (const file of [...files, join(root, 'package-lock.json')]) {
+    hash.update(file.slice(root.length)).update('\0').update(await readFile(file)).update('\0')
+  }
+  return hash.digest('hex')
+}
+
+/**
+ * The workflow bundle's path, made when it is missing. The bundler takes some 200 MB, so `kiln up` runs
+ * this in a process of its own and the server only reads the file.
+ */
+export async function workflowBundle(folder: string): Promise<string> {
+  const path = join(folder, `workflows-${(await fingerprint()).slice(0, 24)}.js`)
+  const there = await stat(path).catch(() => undefined)
+  if (there !== undefined) return path
+  const { bundleWorkflowCode } = await import('@temporalio/worker')
+  const quiet = { log() {}, trace() {}, debug() {}, info() {}, warn() {}, error() {} }
+  const { code } = await bundleWorkflowCode({ workflowsPath: join(root, 'workflows/index.ts'), logger: quiet })
+  await mkdir(folder, { recursive: true })
+  await writeFile(`${path}.${process.pid}`, code)
+  await rename(`${path}.${process.pid}`, path)
+  return path
+}
+
+if (import.meta.main) process.stdout.write(`${await workflowBundle(process.argv[2] ?? join(root, '.cache'))}\n`)

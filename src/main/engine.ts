@@ -1,0 +1,170 @@
+import {
+  WithStartWorkflowOperation,
+  WorkflowFailedError,
+  WorkflowNotFoundError,
+  WorkflowUpdateFailedError,
+  type Client,
+} from '@temporalio/client'
+import { ApplicationFailure } from '@temporalio/common'
+import type { Digest } from '../domain/digest.ts'
+import { isErrorCode, KilnError } from '../domain/error.ts'
+import type { Failure, Operation } from '../domain/operation.ts'
+import type { ChangeRequest, Drift } from '../domain/request.ts'
+import type { EnvironmentName } from '../domain/name.ts'
+import type { BuildInput } from '../../workflows/build-artifact.ts'
+import type { DeliveryInput } from '../../workflows/deliver-commit.ts'
+import type { EnvironmentInput } from '../../workflows/environment.ts'
+import type { RebuildInput } from '../../workflows/rebuild-artifact.ts'
+import { environmentWorkflowId } from './operation-ids.ts'
+
+/** Kiln's use of Temporal: starts and asks workflows; one place knows their names and ids. */
+export type Engine = ReturnType<typeof createEngine>
+
+const taskQueue = 'control'
+/** A workflow that runs is joined, one that ended well is not run again, one that failed may be. */
+const once = {
+  taskQueue,
+  workflowIdConflictPolicy: 'USE_EXISTING',
+  workflowIdReusePolicy: 'ALLOW_DUPLICATE_FAILED_ONLY',
+} as const
+
+export function createEngine({ client, host }: { client: Client; host: string }) {
+  const { workflow } = client
+  const environmentStart = (environment: EnvironmentName) => ({
+    workflowId: environmentWorkflowId(environment),
+    taskQueue,
+    args: [{ environment, host } satisfies EnvironmentInput] as [EnvironmentInput],
+  })
+  return {
+    /** Hands a request to its environment's workflow, which is started where there is none. */
+    async request(request: ChangeRequest): Promise<void> {
+      const start = new WithStartWorkflowOperation('environment', {
+        ...environmentStart(request.environment),
+        workflowIdConflictPolicy: 'USE_EXISTING',
+      })
+      await workflow
+        .executeUpdateWithStart('request', {
+          updateId: request.id,
+          args: [request],
+          startWorkflowOperation: start,
+        })
+        .catch(rethrow)
+    },
+
+    async drift(environment: EnvironmentName, drifts: readonly Drift[]): Promise<void> {
+      await workflow.signalWithStart('environment', {
+        ...environmentStart(environment),
+        signal: 'drift',
+        signalArgs: [drifts],
+      })
+    },
+
+    async cancelChange(environment: EnvironmentName, operation: string): Promise<void> {
+      await workflow.getHandle(environmentWorkflowId(environment)).executeUpdate('cancel', { args: [operation] })
+    },
+
+    async cancelWorkflow(id: string): Promise<void> {
+      await workflow.getHandle(id).cancel().catch(ignoreMissing)
+    },
+
+    async startDelivery(input: DeliveryInput): Promise<void> {
+      await workflow.start('deliverCommit', { ...once, workflowId: input.id, args: [input] }).catch(ignoreStarted)
+    },
+
+    async startRebuild(input: RebuildInput): Promise<void> {
+      await workflow.start('rebuildArtifact', { ...once, workflowId: input.id, args: [input] }).catch(ignoreStarted)
+    },
+
+    /** The sealed artifact of a build; joins the build when it runs already. */
+    async build(input: BuildInput): Promise<Digest> {
+      await workflow.start('buildArtifact', { ...once, workflowId: input.id, args: [input] }).catch(ignoreStarted)
+      return resultOf<Digest>(workflow.getHandle(input.id).result() as Promise<Digest>)
+    },
+
+    /** Waits for a delivery's end, good or bad. */
+    async awaitDelivery(id: string): Promise<void> {
+      await workflow
+        .getHandle(id)
+        .result()
+        .catch((error: unknown) => {
+          if (!(error instanceof WorkflowFailedError)) throw error
+        })
+    },
+
+    async environmentOperation(environment: EnvironmentName, id: string): Promise<Operation | null> {
+      return query<Operation | null>(workflow.getHandle(environmentWorkflowId(environment)).query('operation', id))
+    },
+
+    async environmentOperations(environment: EnvironmentName): Promise<Operation[]> {
+      const found = await query<Operation[]>(workflow.getHandle(environmentWorkflowId(environment)).query('operations'))
+      return found ?? []
+    },
+
+    async progress(id: string): Promise<Operation | null> {
+      return query<Operation>(workflow.getHandle(id).query('progress'))
+    },
+
+    /** What the running activity last failed with, by its try: an outage is visible while it lasts. */
+    async pending(workflowId: string): Promise<{ attempt: number; error: string | null } | null> {
+      const description = await workflow.getHandle(workflowId).describe().catch(ignoreMissing)
+      const activity = description?.raw.pendingActivities?.find((one) => (one.attempt ?? 1) > 1)
+      if (activity === undefined) return null
+      return { attempt: activity.attempt ?? 1, error: activity.lastFailure?.message ?? null }
+    },
+
+    /** Ids of the newest deliveries, builds and rebuilds. */
+    async recent(limit: number): Promise<string[]> {
+      const ids: string[] = []
+      const query = `WorkflowType IN ('deliverCommit', 'rebuildArtifact')`
+      for await (const one of workflow.list({ query, pageSize: limit })) {
+        ids.push(one.workflowId)
+        if (ids.length >= limit) break
+      }
+      return ids
+    },
+  }
+}
+
+async function query<T>(answer: Promise<unknown>): Promise<T | null> {
+  const value = await answer.catch(ignoreMissing)
+  return (value ?? null) as T | null
+}
+
+function ignoreMissing(error: unknown): undefined {
+  if (error instanceof WorkflowNotFoundError) return undefined
+  throw error
+}
+
+/** It ended well before: its result stands. */
+function ignoreStarted(error: unknown): undefined {
+  if (error instanceof Error && error.name === 'WorkflowExecutionAlreadyStartedError') return undefined
+  throw error
+}
+
+async function resultOf<T>(result: Promise<T>): Promise<T> {
+  try {
+    return await result
+  } catch (error) {
+    throw kilnErrorOf(error)
+  }
+}
+
+function rethrow(error: unknown): never {
+  throw kilnErrorOf(error)
+}
+
+/** A workflow's failure as Kiln's own error again. */
+function kilnErrorOf(error: unknown): unknown {
+  const wrapped = error instanceof WorkflowFailedError || error instanceof WorkflowUpdateFailedError
+  const cause = wrapped ? error.cause : undefined
+  if (!(cause instanceof ApplicationFailure)) return error
+  const failure = cause.details?.[0] as Failure | undefined
+  const code = cause.type ?? ''
+  if (!isErrorCode(code)) return error
+  return new KilnError(code, cause.message, {
+    cause: error,
+    ...(failure?.place ? { place: failure.place } : {}),
+    ...(failure?.fix ? { fix: failure.fix } : {}),
+    ...(failure === undefined ? {} : { lines: failure.lines }),
+  })
+}

@@ -1,0 +1,169 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Asked, Operations, Page, PageRequest } from '../api/ports.ts'
+import { KilnError } from '../domain/error.ts'
+import type { Ledger } from '../domain/ledger.ts'
+import { hasEnded, type Operation, type Step } from '../domain/operation.ts'
+import { changeId, type ChangeRequest, type Wish } from '../domain/request.ts'
+import { digestOfJson } from '../../signing/canonical.ts'
+import type { Engine } from './engine.ts'
+import { environmentWorkflowId, placeOf } from './operation-ids.ts'
+
+type Dependencies = { engine: Engine; ledger: () => Promise<Ledger>; now: () => Date }
+
+/** How often a followed operation is looked at, in milliseconds. */
+const lookMs = 150
+
+/** Sixteen characters that name a request: the same words give the same id. */
+export function tailFrom(...words: readonly string[]): string {
+  return digestOfJson([...words]).slice('sha256:'.length, 'sha256:'.length + 16)
+}
+
+const fullCommit = /^[0-9a-f]{40}$/
+
+/** Deliveries of one commit are one operation, whoever announces it; a branch is looked up anew each time. */
+export function deliveryId(repository: string, revision: string, asked: string): string {
+  return fullCommit.test(revision)
+    ? `delivery.${tailFrom(repository, revision)}`
+    : `delivery.${tailFrom(repository, revision, asked)}`
+}
+
+/** The API's long work on Temporal. */
+export function createOperations({ engine, ledger, now }: Dependencies): Operations {
+  const get = (id: string) => readOperation(engine, id)
+
+  async function must(id: string): Promise<Operation> {
+    const operation = await get(id)
+    if (operation === undefined) throw new KilnError('internal', `operation ${id} was not taken up`)
+    return operation
+  }
+
+  async function change(
+    asked: Asked,
+    part: { environment: ChangeRequest['environment']; wish: Wish; reason: string },
+  ): Promise<Operation> {
+    const id = changeId(part.environment, tailFrom(asked.id))
+    await mustBeKnown(await ledger(), part.environment)
+    await engine.request({ id, principal: asked.principal, requestedAt: now().toISOString(), ...part })
+    return must(id)
+  }
+
+  return {
+    async startBuild(asked, { repository, revision, useCache }) {
+      const id = deliveryId(repository, revision, asked.id)
+      const requestedAt = now().toISOString()
+      await engine.startDelivery({ id, repository, revision, useCache, principal: asked.principal, requestedAt })
+      return must(id)
+    },
+    async startRebuild(asked, { digest }) {
+      const id = `rebuild.${tailFrom(asked.id, digest)}`
+      await engine.startRebuild({ id, digest, principal: asked.principal, requestedAt: now().toISOString() })
+      return must(id)
+    },
+    promote: (asked, { environment, digest, reason }) =>
+      change(asked, { environment, reason, wish: { kind: 'promotion', digest, automatic: false } }),
+    rollback: (asked, { environment, to, reason }) =>
+      change(asked, { environment, reason, wish: { kind: 'rollback', to } }),
+    scale: (asked, { environment, instances, reason }) =>
+      change(asked, { environment, reason, wish: { kind: 'scale', instances } }),
+    release: (asked, { environment, reason }) => change(asked, { environment, reason, wish: { kind: 'release' } }),
+    async cancel(_asked, id) {
+      const operation = await get(id)
+      if (operation === undefined || hasEnded(operation)) return operation
+      const place = placeOf(id)
+      if (place.kind === 'change') await engine.cancelChange(place.environment, id)
+      else await engine.cancelWorkflow(place.workflow)
+      return get(id)
+    },
+    get,
+    list: (page) => list(engine, ledger, page),
+    watch: (id, after, signal) => follow(get, { id, after, signal }),
+  }
+}
+
+/** An environment that no artifact's kiln.yaml names is a mistake in the request, not a wish. */
+async function mustBeKnown(ledger: Ledger, environment: string): Promise<void> {
+  const known = [...ledger.sealed.values()].flatMap(({ body }) =>
+    body.pipeline.map((step) => `${body.app}/${step.environment}`),
+  )
+  if (known.includes(environment)) return
+  const names = [...new Set(known)].toSorted().join(', ')
+  throw new KilnError('not_found', `there is no environment ${environment}`, {
+    fix: names === '' ? 'build a commit first: kiln build <repository>@<commit>' : `there are: ${names}`,
+  })
+}
+
+async function readOperation(engine: Engine, id: string): Promise<Operation | undefined> {
+  const place = placeOf(id)
+  if (place.kind === 'change') {
+    const operation = await engine.environmentOperation(place.environment, id)
+    return operation === null ? undefined : withAttempt(engine, operation, environmentWorkflowId(place.environment))
+  }
+  const operation = await engine.progress(place.workflow)
+  if (operation === null) return undefined
+  const shown = operation.kind === 'delivery' ? await withBuild(engine, operation) : operation
+  return withAttempt(engine, shown, String(shown.result['build'] ?? place.workflow))
+}
+
+/** A delivery shows its build's steps in the place of its one step `build`. */
+async function withBuild(engine: Engine, operation: Operation): Promise<Operation> {
+  const { build } = operation.result
+  if (typeof build !== 'string' || !operation.steps.some((step) => step.name === 'build')) return operation
+  const inner = await engine.progress(build)
+  if (inner === null || inner.steps.length === 0) return operation
+  return { ...operation, steps: operation.steps.flatMap((step) => (step.name === 'build' ? inner.steps : [step])) }
+}
+
+/** While a step is tried again, it says which try this is and what went wrong last. */
+async function withAttempt(engine: Engine, operation: Operation, workflow: string): Promise<Operation> {
+  if (operation.state !== 'running') return operation
+  const pending = await engine.pending(workflow)
+  if (pending === null) return operation
+  const retried = (step: Step): Step =>
+    step.state === 'running'
+      ? { ...step, attempt: pending.attempt, detail: `try ${pending.attempt}: ${pending.error ?? 'no answer'}` }
+      : step
+  return { ...operation, steps: operation.steps.map(retried) }
+}
+
+/** Grows with everything that happens to an operation, and means the same after a restart. */
+export function versionOf(operation: Operation): number {
+  const begun = operation.steps.length
+  const done = operation.steps.filter((step) => step.endedAt !== null).length
+  const attempt = Math.min(998, Math.max(0, ...operation.steps.filter((step) => step.endedAt === null).map((step) => step.attempt)))
+  const phase = (operation.state === 'queued' ? 0 : 1) + (hasEnded(operation) ? 1 : 0)
+  return (begun + done + phase) * 1000 + attempt + 1
+}
+
+async function* follow(
+  get: (id: string) => Promise<Operation | undefined>,
+  { id, after, signal }: { id: string; after: number; signal: AbortSignal },
+): AsyncIterable<{ id: number; operation: Operation }> {
+  let seen = after
+  while (!signal.aborted) {
+    const operation = await get(id)
+    if (operation === undefined) return
+    const version = versionOf(operation)
+    if (version > seen) {
+      seen = version
+      yield { id: version, operation }
+    }
+    if (hasEnded(operation)) return
+    await sleep(lookMs, undefined, { signal }).catch(() => undefined)
+  }
+}
+
+async function list(engine: Engine, ledger: () => Promise<Ledger>, page: PageRequest): Promise<Page<Operation>> {
+  const environments = [...(await ledger()).environments.keys()]
+  const changes = await Promise.all(environments.map((name) => engine.environmentOperations(name)))
+  const own = await Promise.all((await engine.recent(page.limit)).map((id) => readOperation(engine, id)))
+  const all = [...changes.flat(), ...own.filter((one) => one !== undefined)]
+  const newest = all.toSorted((a, b) => (a.requestedAt < b.requestedAt ? 1 : -1))
+  const start = page.cursor === undefined ? 0 : offsetOf(page.cursor)
+  const items = newest.slice(start, start + page.limit)
+  return { items, next: start + page.limit < newest.length ? String(start + page.limit) : null }
+}
+
+function offsetOf(cursor: string): number {
+  if (!/^[0-9]{1,6}$/.test(cursor)) throw new KilnError('invalid_input', 'the cursor was not given by an earlier page')
+  return Number(cursor)
+}
