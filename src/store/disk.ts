@@ -1,0 +1,146 @@
+import { link, mkdir, open, unlink } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { KilnError } from '../domain/error.ts'
+
+const advice: Readonly<Record<string, string>> = {
+  ENOSPC: 'free space on the disk, or move the folder to a larger one',
+  EDQUOT: 'free space in the quota of the user that runs Kiln',
+  EROFS: 'mount the file system for writing; a disk error may have made it read-only',
+  EIO: 'the disk reports errors: check it, and restore the folder from a backup if it is damaged',
+  EACCES: 'let the user that runs Kiln read and write the folder',
+  EPERM: 'let the user that runs Kiln read and write the folder',
+  EMFILE: 'raise the limit of open files (ulimit -n)',
+  ENFILE: 'raise the limit of open files of the machine',
+}
+
+export function errnoOf(error: unknown): string | undefined {
+  const code = error instanceof Error && 'code' in error ? error.code : undefined
+  return typeof code === 'string' ? code : undefined
+}
+
+/** A failed disk as `store_unavailable` that says what to do; anything else as it was. */
+export function diskError(error: unknown, path: string): unknown {
+  const code = errnoOf(error)
+  const fix = code === undefined ? undefined : advice[code]
+  if (fix === undefined) return error
+  return new KilnError('store_unavailable', `the store's disk refuses (${code}): ${path}`, {
+    cause: error,
+    place: path,
+    fix,
+  })
+}
+
+/** Makes a name in a folder durable. */
+async function syncFolder(path: string): Promise<void> {
+  const folder = await open(path, 'r')
+  try {
+    await folder.sync()
+  } finally {
+    await folder.close()
+  }
+}
+
+/**
+ * Files that appear whole or not at all, and stay: written aside in `<root>/tmp`, synced, then linked
+ * to their final name (`link` never replaces), then the folder synced.
+ */
+export type DurableFolder = {
+  /** A temporary file that holds the content, synced. The caller links and drops it. */
+  write(name: string, content: AsyncIterable<Uint8Array> | Iterable<Uint8Array>): Promise<string>
+  /** Gives the temporary file its final name, durably; false when that name is taken (then it is made durable). */
+  publish(temporary: string, path: string): Promise<boolean>
+  drop(temporary: string): Promise<void>
+}
+
+export function openDurableFolder(root: string): DurableFolder {
+  const made = new Set<string>()
+  const sync = sharedSync()
+
+  /** Also syncs the folders above: another process may have made them and not come to it. */
+  async function ensureFolder(path: string): Promise<void> {
+    if (made.has(path)) return
+    await mkdir(path, { recursive: true })
+    const above = dirname(path)
+    if (path !== root) await ensureFolder(above)
+    await sync(above)
+    made.add(path)
+  }
+
+  return {
+    async write(name, content) {
+      const path = join(root, 'tmp', name)
+      try {
+        await ensureFolder(dirname(path))
+        return await writeSynced(path, content)
+      } catch (error) {
+        made.clear()
+        await unlink(path).catch(() => {})
+        throw diskError(error, path)
+      }
+    },
+    async publish(temporary, path) {
+      try {
+        await ensureFolder(dirname(path))
+        const first = await link(temporary, path).then(
+          () => true,
+          (error: unknown) => {
+            if (errnoOf(error) === 'EEXIST') return false
+            throw error
+          },
+        )
+        await sync(dirname(path))
+        return first
+      } catch (error) {
+        made.clear()
+        throw diskError(error, path)
+      }
+    },
+    async drop(temporary) {
+      await unlink(temporary).catch(() => {})
+    },
+  }
+}
+
+async function writeSynced(
+  path: string,
+  content: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+): Promise<string> {
+  const file = await open(path, 'wx', 0o644)
+  try {
+    for await (const chunk of content) await file.writeFile(chunk)
+    await file.sync()
+  } finally {
+    await file.close()
+  }
+  return path
+}
+
+/**
+ * Syncs folders, many waiters by one call: whoever asks while a sync runs waits for the next one,
+ * which begins after the link that they made.
+ */
+function sharedSync(): (path: string) => Promise<void> {
+  const running = new Map<string, Promise<void>>()
+  const queued = new Map<string, Promise<void>>()
+
+  function start(path: string): Promise<void> {
+    const run = syncFolder(path).finally(() => running.delete(path))
+    running.set(path, run)
+    return run
+  }
+
+  return (path) => {
+    const current = running.get(path)
+    if (current === undefined) return start(path)
+    const waiting = queued.get(path)
+    if (waiting !== undefined) return waiting
+    const next = current
+      .catch(() => {})
+      .then(() => {
+        queued.delete(path)
+        return start(path)
+      })
+    queued.set(path, next)
+    return next
+  }
+}

@@ -1,0 +1,131 @@
+import { createHash, randomUUID } from 'node:crypto'
+import { createReadStream } from 'node:fs'
+import { open, readFile, readdir, stat } from 'node:fs/promises'
+import { join, resolve } from 'node:path'
+import { digestOfHex, type Digest } from '../domain/digest.ts'
+import { KilnError } from '../domain/error.ts'
+import { blobKey, type BlobStore } from './blob-store.ts'
+import { diskError, errnoOf, openDurableFolder, type DurableFolder } from './disk.ts'
+import { checkKey, checkPrefix, otherBytes } from './key.ts'
+
+/** The object store as a folder. Several processes may open it; its head has one owner (`lockFolder`). */
+export function openFolderStore(input: { root: string; readOnly?: boolean }): BlobStore {
+  const root = resolve(input.root)
+  const files = openDurableFolder(root)
+  const writing = (): void => {
+    if (input.readOnly === true) throw new KilnError('forbidden', 'the store is open for reading')
+  }
+
+  async function put(key: string, bytes: Uint8Array): Promise<void> {
+    checkKey(key)
+    writing()
+    const temporary = await files.write(temporaryName(), [bytes])
+    try {
+      const path = pathOf(root, key)
+      if (await files.publish(temporary, path)) return
+      const present = await readFile(path)
+      if (!present.equals(bytes)) throw otherBytes(key)
+    } finally {
+      await files.drop(temporary)
+    }
+  }
+
+  return {
+    put,
+    get: (key) => read(root, key),
+    size: (key) => sizeOf(root, key),
+    async putBlob(content, expected) {
+      writing()
+      return await putBlob({ files, root }, content, expected)
+    },
+    readBlob: (digest, range) => readBlob(pathOf(root, blobKey(digest)), range),
+    list: (prefix) => list(root, prefix),
+  }
+}
+
+/** `<pid>-<random>`: the pid lets the folder's owner tell a dead writer's file from one in use. */
+export function temporaryName(): string {
+  return `${process.pid}-${randomUUID()}`
+}
+
+function pathOf(root: string, key: string): string {
+  checkKey(key)
+  return join(root, key)
+}
+
+async function putBlob(
+  { files, root }: { files: DurableFolder; root: string },
+  content: AsyncIterable<Uint8Array>,
+  expected: Digest | undefined,
+): Promise<{ digest: Digest; size: number }> {
+  const hash = createHash('sha256')
+  let size = 0
+  async function* hashed(): AsyncGenerator<Uint8Array> {
+    for await (const chunk of content) {
+      hash.update(chunk)
+      size += chunk.length
+      yield chunk
+    }
+  }
+  const temporary = await files.write(temporaryName(), hashed())
+  try {
+    const digest = digestOfHex(hash.digest('hex'))
+    if (expected !== undefined && digest !== expected) {
+      throw new KilnError('digest_mismatch', `content is ${digest}, expected ${expected}`)
+    }
+    const key = blobKey(digest)
+    const path = pathOf(root, key)
+    const first = await files.publish(temporary, path)
+    if (!first && (await digestOfFile(path)) !== digest) throw otherBytes(key)
+    return { digest, size }
+  } finally {
+    await files.drop(temporary)
+  }
+}
+
+async function digestOfFile(path: string): Promise<Digest> {
+  const hash = createHash('sha256')
+  for await (const chunk of createReadStream(path)) hash.update(chunk as Uint8Array)
+  return digestOfHex(hash.digest('hex'))
+}
+
+/** Undefined when the file is absent. */
+async function ifPresent<T>(path: string, action: () => Promise<T>): Promise<T | undefined> {
+  try {
+    return await action()
+  } catch (error) {
+    const code = errnoOf(error)
+    if (code === 'ENOENT' || code === 'ENOTDIR' || code === 'EISDIR') return undefined
+    throw diskError(error, path)
+  }
+}
+
+async function read(root: string, key: string): Promise<Uint8Array | undefined> {
+  const path = pathOf(root, key)
+  return await ifPresent(path, () => readFile(path))
+}
+
+async function sizeOf(root: string, key: string): Promise<number | undefined> {
+  const path = pathOf(root, key)
+  const found = await ifPresent(path, () => stat(path))
+  return found?.isFile() === true ? found.size : undefined
+}
+
+async function readBlob(
+  path: string,
+  range: { start: number; end: number } | undefined,
+): Promise<AsyncIterable<Uint8Array> | undefined> {
+  const file = await ifPresent(path, () => open(path, 'r'))
+  // The stream closes the file, also when its reader stops early.
+  return file?.createReadStream(range ?? {})
+}
+
+async function* list(root: string, prefix: string): AsyncGenerator<string> {
+  checkPrefix(prefix)
+  const path = join(root, prefix)
+  const entries = (await ifPresent(path, () => readdir(path, { withFileTypes: true }))) ?? []
+  for (const entry of entries) {
+    if (entry.isDirectory()) yield* list(root, `${prefix}${entry.name}/`)
+    else if (entry.isFile()) yield `${prefix}${entry.name}`
+  }
+}

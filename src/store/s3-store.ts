@@ -1,0 +1,258 @@
+import { createHash, randomUUID } from 'node:crypto'
+import { createWriteStream } from 'node:fs'
+import { mkdir, open, unlink } from 'node:fs/promises'
+import { join } from 'node:path'
+import { pipeline } from 'node:stream/promises'
+import {
+  AbortMultipartUploadCommand,
+  CompleteMultipartUploadCommand,
+  CreateMultipartUploadCommand,
+  GetObjectCommand,
+  HeadObjectCommand,
+  ListObjectsV2Command,
+  PutObjectCommand,
+  UploadPartCommand,
+} from '@aws-sdk/client-s3'
+import { digestOfHex, type Digest } from '../domain/digest.ts'
+import { KilnError } from '../domain/error.ts'
+import { blobKey, type BlobStore } from './blob-store.ts'
+import { checkKey, checkPrefix, otherBytes } from './key.ts'
+import {
+  collect,
+  openBucket,
+  readBody,
+  statusOf,
+  type Bucket,
+  type S3Settings,
+} from './s3-client.ts'
+
+/** One request up to this size, parts of this size above it. S3 wants parts of at least 5 MiB. */
+const partSize = 8 * 1024 * 1024
+
+/** The object store in an S3 bucket. Every write is a create: `If-None-Match: *`. */
+export function openS3Store(settings: S3Settings): BlobStore {
+  const bucket = openBucket(settings)
+  return {
+    put: (key, bytes) => put(bucket, key, bytes),
+    get: (key) => get(bucket, key),
+    size: (key) => sizeOf(bucket, key),
+    putBlob: (content, expected) => putBlob(bucket, content, expected),
+    readBlob: (digest, range) => openObject(bucket, blobKey(digest), range),
+    list: (prefix) => list(bucket, prefix),
+  }
+}
+
+async function put(bucket: Bucket, key: string, bytes: Uint8Array): Promise<void> {
+  checkKey(key)
+  if (await create(bucket, key, bytes)) return
+  // Most often this client's own earlier attempt, whose answer was lost.
+  const present = await get(bucket, key)
+  if (present === undefined || Buffer.compare(present, bytes) !== 0) throw otherBytes(key)
+}
+
+/** False when the name is taken. */
+async function create(bucket: Bucket, key: string, bytes: Uint8Array): Promise<boolean> {
+  return await unlessTaken(async () => {
+    await bucket.request((abortSignal) =>
+      bucket.client.send(
+        new PutObjectCommand({
+          Bucket: bucket.name,
+          Key: bucket.keyOf(key),
+          Body: bytes,
+          ContentLength: bytes.length,
+          IfNoneMatch: '*',
+        }),
+        { abortSignal },
+      ),
+    )
+  })
+}
+
+async function unlessTaken(action: () => Promise<void>): Promise<boolean> {
+  try {
+    await action()
+    return true
+  } catch (error) {
+    if (statusOf(error) === 412) return false
+    throw error
+  }
+}
+
+async function ifPresent<T>(action: () => Promise<T>): Promise<T | undefined> {
+  try {
+    return await action()
+  } catch (error) {
+    const missingBucket =
+      error instanceof KilnError &&
+      error.cause instanceof Error &&
+      error.cause.name === 'NoSuchBucket'
+    if (statusOf(error) === 404 && !missingBucket) return undefined
+    throw error
+  }
+}
+
+async function openObject(
+  bucket: Bucket,
+  key: string,
+  range?: { start: number; end: number },
+): Promise<AsyncGenerator<Uint8Array> | undefined> {
+  checkKey(key)
+  return await ifPresent(async () => {
+    const answer = await bucket.request((abortSignal) =>
+      bucket.client.send(
+        new GetObjectCommand({
+          Bucket: bucket.name,
+          Key: bucket.keyOf(key),
+          ...(range === undefined ? {} : { Range: `bytes=${range.start}-${range.end}` }),
+        }),
+        { abortSignal },
+      ),
+    )
+    return readBody(answer, bucket.deadlineMs)
+  })
+}
+
+async function get(bucket: Bucket, key: string): Promise<Uint8Array | undefined> {
+  const content = await openObject(bucket, key)
+  return content === undefined ? undefined : await collect(content)
+}
+
+async function sizeOf(bucket: Bucket, key: string): Promise<number | undefined> {
+  checkKey(key)
+  return await ifPresent(async () => {
+    const answer = await bucket.request((abortSignal) =>
+      bucket.client.send(new HeadObjectCommand({ Bucket: bucket.name, Key: bucket.keyOf(key) }), {
+        abortSignal,
+      }),
+    )
+    return answer.ContentLength
+  })
+}
+
+async function* list(bucket: Bucket, prefix: string): AsyncGenerator<string> {
+  checkPrefix(prefix)
+  let token: string | undefined
+  do {
+    const page = await bucket.request((abortSignal) =>
+      bucket.client.send(
+        new ListObjectsV2Command({
+          Bucket: bucket.name,
+          Prefix: bucket.keyOf(prefix),
+          ...(token === undefined ? {} : { ContinuationToken: token }),
+        }),
+        { abortSignal },
+      ),
+    )
+    for (const { Key: key } of page.Contents ?? []) {
+      if (key !== undefined) yield key.slice(bucket.keyOf('').length)
+    }
+    token = page.NextContinuationToken
+  } while (token !== undefined)
+}
+
+/** The name is the content's digest, known at its end: so content waits in a file until then. */
+async function putBlob(
+  bucket: Bucket,
+  content: AsyncIterable<Uint8Array>,
+  expected: Digest | undefined,
+): Promise<{ digest: Digest; size: number }> {
+  await mkdir(bucket.spool, { recursive: true })
+  const path = join(bucket.spool, randomUUID())
+  try {
+    const { digest, size } = await spool(content, path)
+    if (expected !== undefined && digest !== expected) {
+      throw new KilnError('digest_mismatch', `content is ${digest}, expected ${expected}`)
+    }
+    const key = blobKey(digest)
+    if (!(await upload(bucket, key, { path, size }))) await demandDigest(bucket, key, digest)
+    return { digest, size }
+  } finally {
+    await unlink(path).catch(() => {})
+  }
+}
+
+async function spool(
+  content: AsyncIterable<Uint8Array>,
+  path: string,
+): Promise<{ digest: Digest; size: number }> {
+  const hash = createHash('sha256')
+  let size = 0
+  async function* hashed(): AsyncGenerator<Uint8Array> {
+    for await (const chunk of content) {
+      hash.update(chunk)
+      size += chunk.length
+      yield chunk
+    }
+  }
+  await pipeline(hashed(), createWriteStream(path, { flags: 'wx', mode: 0o600 }))
+  return { digest: digestOfHex(hash.digest('hex')), size }
+}
+
+async function demandDigest(bucket: Bucket, key: string, digest: Digest): Promise<void> {
+  const present = await openObject(bucket, key)
+  const hash = createHash('sha256')
+  for await (const chunk of present ?? []) hash.update(chunk)
+  if (digestOfHex(hash.digest('hex')) !== digest) throw otherBytes(key)
+}
+
+/** False when the name is taken. */
+async function upload(
+  bucket: Bucket,
+  key: string,
+  { path, size }: { path: string; size: number },
+): Promise<boolean> {
+  const file = await open(path, 'r')
+  try {
+    const part = async (start: number): Promise<Buffer> => {
+      const { buffer, bytesRead } = await file.read({
+        buffer: Buffer.alloc(Math.min(partSize, size - start)),
+        position: start,
+      })
+      return buffer.subarray(0, bytesRead)
+    }
+    if (size <= partSize) return await create(bucket, key, await part(0))
+    return await unlessTaken(() => uploadParts(bucket, key, { size, part }))
+  } finally {
+    await file.close()
+  }
+}
+
+/** Nothing shows under the name before the completion, which is the conditional request. */
+async function uploadParts(
+  bucket: Bucket,
+  key: string,
+  { size, part }: { size: number; part: (start: number) => Promise<Buffer> },
+): Promise<void> {
+  const target = { Bucket: bucket.name, Key: bucket.keyOf(key) }
+  const { UploadId } = await bucket.request((abortSignal) =>
+    bucket.client.send(new CreateMultipartUploadCommand(target), { abortSignal }),
+  )
+  const own = { ...target, UploadId }
+  try {
+    const parts: { ETag: string | undefined; PartNumber: number }[] = []
+    for (let start = 0; start < size; start += partSize) {
+      const PartNumber = parts.length + 1
+      const body = await part(start)
+      const { ETag } = await bucket.request((abortSignal) =>
+        bucket.client.send(
+          new UploadPartCommand({ ...own, PartNumber, Body: body, ContentLength: body.length }),
+          { abortSignal },
+        ),
+      )
+      parts.push({ ETag, PartNumber })
+    }
+    await bucket.request((abortSignal) =>
+      bucket.client.send(
+        new CompleteMultipartUploadCommand({
+          ...own,
+          MultipartUpload: { Parts: parts },
+          IfNoneMatch: '*',
+        }),
+        { abortSignal },
+      ),
+    )
+  } catch (error) {
+    await bucket.client.send(new AbortMultipartUploadCommand(own)).catch(() => {})
+    throw error
+  }
+}

@@ -1,0 +1,96 @@
+import { spawn, execFileSync } from 'node:child_process'
+import { randomUUID } from 'node:crypto'
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import type { S3Settings } from '../../src/store/s3-client.ts'
+
+const bucket = 'kiln'
+
+export type Gateway = {
+  /** Settings of a place of its own in the gateway's bucket. */
+  settings(): S3Settings & { endpoint: string; prefix: string }
+  stop(): Promise<void>
+}
+
+/** A real S3 server, versitygw, over a scratch folder. */
+export async function startGateway(): Promise<Gateway> {
+  const folder = mkdtempSync(join(tmpdir(), 'kiln-s3-'))
+  mkdirSync(join(folder, 'data', bucket), { recursive: true })
+  const port = await freePort()
+  const child = spawn(
+    findGateway(),
+    [
+      '--port',
+      `127.0.0.1:${port}`,
+      '--quiet',
+      '--access',
+      'kiln',
+      '--secret',
+      'kiln-secret',
+    ].concat(['posix', join(folder, 'data')]),
+    { stdio: ['ignore', 'ignore', 'pipe'] },
+  )
+  let complaint = ''
+  child.stderr.on('data', (text) => {
+    complaint += String(text)
+  })
+  const ended = new Promise<void>((done) => {
+    child.once('exit', () => done())
+  })
+  const endpoint = `http://127.0.0.1:${port}`
+  const died = ended.then(() => {
+    throw new Error(`versitygw ended: ${complaint}`)
+  })
+  await Promise.race([answers(endpoint), died])
+  died.catch(() => {})
+  return {
+    settings: () => ({
+      endpoint,
+      region: 'us-east-1',
+      bucket,
+      prefix: randomUUID(),
+      accessKeyId: 'kiln',
+      secretAccessKey: 'kiln-secret',
+      spool: join(folder, 'spool'),
+    }),
+    async stop() {
+      child.kill('SIGTERM')
+      await ended
+      rmSync(folder, { recursive: true, force: true })
+    },
+  }
+}
+
+/** On PATH, or where set-up keeps its tools. */
+function findGateway(): string {
+  const tools = resolve(import.meta.dirname, '../../.cache/tools/bin')
+  const path = `${process.env['PATH'] ?? ''}:${tools}`
+  return execFileSync('/bin/sh', ['-c', 'command -v versitygw'], { env: { PATH: path } })
+    .toString()
+    .trim()
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer()
+  await new Promise<void>((done) => {
+    server.listen(0, '127.0.0.1', done)
+  })
+  const address = server.address()
+  await new Promise((done) => {
+    server.close(done)
+  })
+  if (address === null || typeof address === 'string') throw new Error('no port')
+  return address.port
+}
+
+async function answers(endpoint: string): Promise<void> {
+  const end = Date.now() + 20_000
+  while (Date.now() < end) {
+    const answer = await fetch(endpoint).catch(() => undefined)
+    await answer?.body?.cancel()
+    if (answer !== undefined) return
+  }
+  throw new Error('versitygw did not answer')
+}
