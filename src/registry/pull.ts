@@ -11,7 +11,10 @@ import type { Route } from './route.ts'
 
 export type PullDependencies = { store: BlobStore; admissible: Admissible }
 
-type PullRoute = Extract<Route, { kind: 'base' | 'manifest' | 'blob' | 'referrers' }>
+export type PullRoute = Extract<
+  Route,
+  { kind: 'base' | 'manifest' | 'blob' | 'referrers' | 'tags' }
+>
 
 type Exchange = { request: FastifyRequest; reply: FastifyReply }
 
@@ -24,6 +27,9 @@ export async function answerPull(
   switch (route.kind) {
     case 'base':
       return exchange.reply.type('application/json').send('{}')
+    case 'tags':
+      // Nothing has a tag here; clients that ask for the list are told so.
+      return exchange.reply.send({ name: route.name, tags: [] })
     case 'manifest':
       return answerManifest(store, route, exchange)
     case 'blob':

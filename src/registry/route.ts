@@ -8,6 +8,7 @@ export type Route =
   | { kind: 'manifest'; name: string; reference: Reference }
   | { kind: 'blob'; name: string; digest: Digest }
   | { kind: 'referrers'; name: string; digest: Digest }
+  | { kind: 'tags'; name: string }
   | { kind: 'uploads'; name: string }
   | { kind: 'upload'; name: string; id: string }
 
@@ -21,6 +22,7 @@ const tagForm = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$/
 const fallbackForm = /^sha256-([0-9a-f]{64})$/
 const uploadForm = /^[0-9a-f-]{36}$/
 const shape = /^(.+)\/(manifests|blobs|referrers)\/([^/]+)$/
+const tagsShape = /^(.+)\/tags\/list$/
 const uploadShape = /^(.+)\/blobs\/uploads\/([^/]*)$/
 
 /** Reads the path after `/v2/`, percent-decoded once; throws the specification's error for what it is not. */
@@ -28,6 +30,8 @@ export function parseRoute(path: string): Route {
   if (path === '') return { kind: 'base' }
   const upload = uploadShape.exec(path)
   if (upload !== null) return uploadRoute(nameOf(upload[1]), upload[2] ?? '')
+  const tags = tagsShape.exec(path)
+  if (tags !== null) return { kind: 'tags', name: nameOf(tags[1]) }
   const found = shape.exec(path)
   if (found === null) throw new RegistryError('UNSUPPORTED', 404, 'no such endpoint')
   const [, rawName, kind, last = ''] = found

@@ -3,7 +3,7 @@ import { KilnError } from '../domain/error.ts'
 import type { BlobStore } from '../store/blob-store.ts'
 import type { Access, Admissible } from './access.ts'
 import type { Capture } from './capture.ts'
-import { answerPull, checkPull } from './pull.ts'
+import { answerPull, checkPull, type PullRoute } from './pull.ts'
 import { answerPush } from './push.ts'
 import { errorBody, RegistryError } from './registry-error.ts'
 import { parseRoute, type Route } from './route.ts'
@@ -68,10 +68,7 @@ async function answer(
   return answerPush(capture, route, { request, reply })
 }
 
-function isPull(
-  method: string,
-  route: Route,
-): route is Extract<Route, { kind: 'base' | 'manifest' | 'blob' | 'referrers' }> {
+function isPull(method: string, route: Route): route is PullRoute {
   return (
     (method === 'GET' || method === 'HEAD') && route.kind !== 'upload' && route.kind !== 'uploads'
   )
