@@ -7,8 +7,10 @@ ensure_node() {
   if ! node scripts/setup/packages-match.mjs; then
     add 'installing npm packages (npm ci)'
     # No lifecycle scripts: no package that Kiln uses needs one, and none of them is trusted with it.
-    npm ci --ignore-scripts --no-progress --loglevel=error >&2 ||
+    if ! npm ci --ignore-scripts --no-progress --loglevel=error >.cache/npm.log 2>&1 9>&-; then
+      head -n 20 .cache/npm.log >&2
       stop 'npm ci failed' 'npm ci --ignore-scripts'
+    fi
   fi
   . "$root/scripts/env.sh"
   node_version=$(node --version)
