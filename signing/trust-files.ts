@@ -1,0 +1,56 @@
+import { mkdir, open, readFile, rename } from 'node:fs/promises'
+import { join } from 'node:path'
+import { KilnError } from '../src/domain/error.ts'
+import { roles } from '../src/domain/role.ts'
+import { publicKeyOf } from './public-key.ts'
+import { checkTrustRoot, currentKey, derOf, sigstoreTrustedRoot, type TrustRoot } from './trust.ts'
+
+/** The public half, as files: roles.json, one PEM for each role's current key, trusted_root.json. */
+export async function writeTrust(directory: string, trust: TrustRoot): Promise<void> {
+  await mkdir(directory, { recursive: true, mode: 0o755 })
+  for (const role of roles) {
+    const key = publicKeyOf(derOf(currentKey(trust, role).publicKey))
+    const pem = key.export({ format: 'pem', type: 'spki' })
+    await replace(join(directory, `${role}.pub`), String(pem))
+  }
+  await replace(join(directory, 'trusted_root.json'), pretty(sigstoreTrustedRoot(trust)))
+  await replace(join(directory, 'roles.json'), pretty(trust))
+}
+
+/** Throws `prerequisite_missing` when there is none, `verification_failed` when it is not a trust root. */
+export async function readTrust(directory: string): Promise<TrustRoot> {
+  const path = join(directory, 'roles.json')
+  let text: string
+  try {
+    text = await readFile(path, 'utf8')
+  } catch (error) {
+    throw new KilnError('prerequisite_missing', `no trust root at ${path}`, {
+      cause: error,
+      fix: 'kiln up makes one on its first start',
+    })
+  }
+  let json: unknown
+  try {
+    json = JSON.parse(text)
+  } catch (error) {
+    throw new KilnError('verification_failed', `${path} is not JSON`, { cause: error, place: path })
+  }
+  return checkTrustRoot(json)
+}
+
+function pretty(value: unknown): string {
+  return `${JSON.stringify(value, null, 2)}\n`
+}
+
+/** A reader sees the old file or the new one, whole. */
+async function replace(path: string, text: string): Promise<void> {
+  const temporary = `${path}.new`
+  const file = await open(temporary, 'w', 0o644)
+  try {
+    await file.writeFile(text)
+    await file.sync()
+  } finally {
+    await file.close()
+  }
+  await rename(temporary, path)
+}
