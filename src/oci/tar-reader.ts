@@ -45,17 +45,21 @@ export async function* readTar(
       total += entry.size
       if (count >= limits.entries) throw new TarFault(`more than ${limits.entries} entries`)
       if (total > limits.total) throw new TarFault(`more than ${limits.total} bytes of content`)
-      const content = contentOf(input, entry.size)
+      const content = contentOf(input, entry)
       yield { entry, body: content.body }
       await content.finish()
     }
   } catch (error) {
     if (!(error instanceof TarFault)) throw error
-    const place = last === undefined ? 'the first entry' : placeOf(last)
-    throw new KilnError('invalid_archive', `the archive is refused: ${error.message}`, { place })
+    throw refusal(error.message, last)
   } finally {
     await input.close()
   }
+}
+
+function refusal(why: string, last: ByteName | undefined): KilnError {
+  const place = last === undefined ? 'the first entry' : placeOf(last)
+  return new KilnError('invalid_archive', `the archive is refused: ${why}`, { place })
 }
 
 async function nextEntry(input: ByteInput, limits: TarLimits): Promise<TarEntry | undefined> {
@@ -152,13 +156,14 @@ function isZero(bytes: Uint8Array): boolean {
 /** The content of one entry, and what brings the input behind it and its padding. */
 function contentOf(
   input: ByteInput,
-  size: number,
+  { name, size }: TarEntry,
 ): { body: AsyncIterable<Uint8Array>; finish: () => Promise<void> } {
   let left = size
   async function next(): Promise<Uint8Array | undefined> {
     if (left === 0) return undefined
     const bytes = await input.some(left)
-    if (bytes.length === 0) throw new TarFault('it is cut off in the content of an entry')
+    // Thrown to whoever reads the content, so it is not for the reader's own loop to translate.
+    if (bytes.length === 0) throw refusal('it is cut off in the content of an entry', name)
     left -= bytes.length
     return bytes
   }
