@@ -1,0 +1,282 @@
+import { z } from 'zod'
+import type { Answer, Input, Route } from './route.ts'
+import * as views from './views.ts'
+
+/** The contract that server, command line and dashboard share. Formats are versioned from the first byte. */
+export const prefix = '/api/v1'
+
+const nothing = z.strictObject({})
+const longText = z.string().min(1).max(2048)
+const pageSize = z.coerce.number().int().min(1).max(200).default(50)
+const paging = { limit: pageSize, cursor: z.string().max(200).optional() }
+const operationId = z.strictObject({ id: z.string().min(1).max(200) })
+const environmentParams = z.strictObject({ app: views.appLabel, environment: views.appLabel })
+const artifactParams = z.strictObject({
+  digest: z
+    .string()
+    .regex(/^(sha256:)?[0-9a-f]{6,64}$/, 'write a digest, or at least its first 6 characters'),
+})
+/** The log keeps why; a person who gives no reason is on record with this one. */
+const reason = z.string().min(1).max(500).default('no reason given')
+const tailLines = z.coerce.number().int().min(1).max(10_000).default(200)
+const tilePath = z.strictObject({
+  '*': z
+    .string()
+    .regex(/^(entries|[0-9]{1,2})(\/x[0-9]{3}){0,6}\/[0-9]{3}(\.p\/[0-9]{1,3})?$/, 'not a tile'),
+})
+
+const started = { kind: 'json', schema: z.object({ operation: views.operation }) } as const
+const json = <S extends z.ZodType>(schema: S) => ({ kind: 'json', schema }) as const
+const page = <S extends z.ZodType>(item: S) =>
+  json(z.object({ items: z.array(item), next: z.string().nullable() }))
+const plain = { kind: 'text', type: 'text/plain; charset=utf-8' } as const
+const document = { kind: 'text', type: 'application/json; charset=utf-8' } as const
+
+const get = {
+  method: 'GET',
+  access: 'token',
+  status: 200,
+  params: nothing,
+  query: nothing,
+  body: nothing,
+} as const
+const post = { ...get, method: 'POST', status: 202, answer: started } as const
+const ofEnvironment = { params: environmentParams } as const
+const ofArtifact = { params: artifactParams } as const
+
+export const routes = {
+  health: {
+    ...get,
+    access: 'open',
+    path: '/health',
+    summary: 'Whether the server answers',
+    answer: json(z.object({ ok: z.literal(true) })),
+  },
+  openapi: { ...get, path: '/openapi.json', summary: 'This document', answer: document },
+  status: {
+    ...get,
+    path: `${prefix}/status`,
+    summary: 'Processes and versions',
+    answer: json(views.serverStatus),
+  },
+
+  startBuild: {
+    ...post,
+    path: `${prefix}/builds`,
+    summary: 'Build an artifact from a commit; the same build again is the same operation',
+    body: z.strictObject({
+      repository: longText,
+      revision: z.string().min(1).max(250),
+      useCache: z.boolean().default(true),
+    }),
+  },
+  startRebuild: {
+    ...post,
+    path: `${prefix}/rebuilds`,
+    summary: 'Build an artifact again from its record and compare',
+    body: z.strictObject({ digest: views.digest }),
+  },
+  buildLog: {
+    ...get,
+    path: `${prefix}/builds/:id/log`,
+    summary: "A build's log",
+    params: operationId,
+    query: z.strictObject({ tail: tailLines }),
+    answer: plain,
+  },
+
+  operations: {
+    ...get,
+    path: `${prefix}/operations`,
+    summary: 'Operations, newest first',
+    query: z.strictObject(paging),
+    answer: page(views.operation),
+  },
+  operation: {
+    ...get,
+    path: `${prefix}/operations/:id`,
+    summary: 'One operation',
+    params: operationId,
+    answer: started,
+  },
+  events: {
+    ...get,
+    path: `${prefix}/operations/:id/events`,
+    summary: 'Snapshots of one operation as they happen, until it ended; Last-Event-ID goes on',
+    params: operationId,
+    answer: { kind: 'events', schema: views.operation },
+  },
+  cancel: {
+    ...post,
+    path: `${prefix}/operations/:id/cancel`,
+    summary: 'Ask an operation to stop',
+    params: operationId,
+  },
+
+  environments: {
+    ...get,
+    path: `${prefix}/environments`,
+    summary: 'Every environment: what is active, open and held',
+    answer: json(z.object({ items: z.array(views.environmentTile) })),
+  },
+  environment: {
+    ...get,
+    ...ofEnvironment,
+    path: `${prefix}/environments/:app/:environment`,
+    summary: 'One environment',
+    answer: json(views.environmentDetail),
+  },
+  history: {
+    ...get,
+    ...ofEnvironment,
+    path: `${prefix}/environments/:app/:environment/history`,
+    summary: "An environment's changes, newest first",
+    query: z.strictObject(paging),
+    answer: page(views.historyEntry),
+  },
+  rollbackTargets: {
+    ...get,
+    ...ofEnvironment,
+    path: `${prefix}/environments/:app/:environment/rollback-targets`,
+    summary: 'Earlier good artifacts, newest first',
+    answer: json(z.object({ items: z.array(views.rollbackTarget) })),
+  },
+  candidates: {
+    ...get,
+    ...ofEnvironment,
+    path: `${prefix}/environments/:app/:environment/candidates`,
+    summary: 'What could be promoted here, and the reasons against what may not',
+    answer: json(z.object({ items: z.array(views.candidate) })),
+  },
+  instanceLogs: {
+    ...get,
+    ...ofEnvironment,
+    path: `${prefix}/environments/:app/:environment/logs`,
+    summary: "The instances' last lines",
+    query: z.strictObject({ tail: tailLines }),
+    answer: plain,
+  },
+  promote: {
+    ...post,
+    ...ofEnvironment,
+    path: `${prefix}/environments/:app/:environment/promote`,
+    summary: 'Make a digest that the previous environment has proved active here',
+    body: z.strictObject({ digest: views.digest, reason }),
+  },
+  rollback: {
+    ...post,
+    ...ofEnvironment,
+    path: `${prefix}/environments/:app/:environment/rollback`,
+    summary: 'Return to an earlier good artifact; without `to`, to the one the key names',
+    body: z.strictObject({ to: views.digest.optional(), reason }),
+  },
+  scale: {
+    ...post,
+    ...ofEnvironment,
+    path: `${prefix}/environments/:app/:environment/scale`,
+    summary: 'Change the number of instances',
+    body: z.strictObject({ instances: z.number().int().min(0).max(1000), reason }),
+  },
+  release: {
+    ...post,
+    ...ofEnvironment,
+    path: `${prefix}/environments/:app/:environment/release`,
+    summary: 'Lift the hold that a rollback set',
+    body: z.strictObject({ reason }),
+  },
+
+  artifacts: {
+    ...get,
+    path: `${prefix}/artifacts`,
+    summary: 'Sealed artifacts, newest first',
+    query: z.strictObject({ app: views.appLabel.optional(), ...paging }),
+    answer: page(views.artifact),
+  },
+  artifact: {
+    ...get,
+    ...ofArtifact,
+    path: `${prefix}/artifacts/:digest`,
+    summary: 'One artifact, by its digest or a unique beginning of at least 6 characters',
+    answer: json(views.artifact),
+  },
+  sbom: {
+    ...get,
+    ...ofArtifact,
+    path: `${prefix}/artifacts/:digest/sbom`,
+    summary: 'What is inside (CycloneDX)',
+    answer: document,
+  },
+  files: {
+    ...get,
+    ...ofArtifact,
+    path: `${prefix}/artifacts/:digest/files`,
+    summary: 'The per-file manifest',
+    answer: document,
+  },
+  provenance: {
+    ...get,
+    ...ofArtifact,
+    path: `${prefix}/artifacts/:digest/provenance`,
+    summary: 'How it was made (SLSA provenance, as a signed bundle)',
+    answer: document,
+  },
+  key: {
+    ...get,
+    path: `${prefix}/keys/:app/:environment/:sequence`,
+    summary: 'A provisioning key, as a signed bundle',
+    params: environmentParams.extend({ sequence: z.coerce.number().int().min(1) }),
+    answer: document,
+  },
+
+  startWatch: {
+    ...post,
+    status: 200,
+    path: `${prefix}/watches`,
+    summary: 'Poll branches of a repository and build their commits',
+    body: z.strictObject({
+      repository: longText,
+      branches: z.array(z.string().min(1).max(250)).min(1).max(50).default(['main']),
+    }),
+    answer: json(z.object({ watch: views.watch })),
+  },
+  watches: {
+    ...get,
+    path: `${prefix}/watches`,
+    summary: 'The repositories that are polled',
+    answer: json(z.object({ items: z.array(views.watch) })),
+  },
+  stopWatch: {
+    ...get,
+    method: 'DELETE',
+    path: `${prefix}/watches/:id`,
+    summary: 'Stop polling',
+    params: operationId,
+    answer: json(z.object({ watch: views.watch })),
+  },
+
+  checkpoint: {
+    ...get,
+    path: `${prefix}/checkpoint`,
+    summary: "The log's signed checkpoint",
+    answer: plain,
+  },
+  tile: {
+    ...get,
+    path: `${prefix}/tile/*`,
+    summary: 'A tile of the log (C2SP tlog-tiles)',
+    params: tilePath,
+    answer: { kind: 'bytes', type: 'application/octet-stream' },
+  },
+  reindex: {
+    ...post,
+    status: 200,
+    path: `${prefix}/reindex`,
+    summary: 'Rebuild the SQL fold from the log',
+    answer: json(views.reindexed),
+  },
+} as const satisfies Record<string, Route>
+
+export type Routes = typeof routes
+export type RouteName = keyof Routes
+export type AnswerOf<N extends RouteName> = Answer<Routes[N]>
+export type InputOf<N extends RouteName> = Input<Routes[N]>

@@ -1,0 +1,106 @@
+import type { z } from 'zod'
+import type { Digest } from '../domain/digest.ts'
+import type { EnvironmentName } from '../domain/name.ts'
+import type { Operation } from '../domain/operation.ts'
+import type { Principal } from '../domain/statement.ts'
+import type * as views from './views.ts'
+
+export type EnvironmentTile = z.output<typeof views.environmentTile>
+export type EnvironmentDetail = z.output<typeof views.environmentDetail>
+export type HistoryEntry = z.output<typeof views.historyEntry>
+export type RollbackTarget = z.output<typeof views.rollbackTarget>
+export type Candidate = z.output<typeof views.candidate>
+export type Artifact = z.output<typeof views.artifact>
+export type Watch = z.output<typeof views.watch>
+export type ServerStatus = z.output<typeof views.serverStatus>
+export type Reindexed = z.output<typeof views.reindexed>
+
+/** `cursor` is what an earlier page gave as `next`, or undefined; one that was not given throws `invalid_input`. */
+export type PageRequest = { limit: number; cursor: string | undefined }
+export type Page<T> = { items: T[]; next: string | null }
+
+/**
+ * Who asks, and under which id (32 hexadecimal characters). A change's operation id ends with it:
+ * asking again with the same one gives the same operation and starts nothing new. The API has already
+ * refused another request under it. Who may do it is decided where the effect happens, by `authorize`, not here and not in a route.
+ */
+export type Asked = { principal: Principal; id: string }
+
+/** Long work. Every method answers within a second; a refusal on facts is an operation that ended `refused`. */
+export interface Operations {
+  startBuild(
+    asked: Asked,
+    build: { repository: string; revision: string; useCache: boolean },
+  ): Promise<Operation>
+  startRebuild(asked: Asked, rebuild: { digest: Digest }): Promise<Operation>
+  promote(
+    asked: Asked,
+    change: { environment: EnvironmentName; digest: Digest; reason: string },
+  ): Promise<Operation>
+  /** `to` null: the target that the active key names. */
+  rollback(
+    asked: Asked,
+    change: { environment: EnvironmentName; to: Digest | null; reason: string },
+  ): Promise<Operation>
+  scale(
+    asked: Asked,
+    change: { environment: EnvironmentName; instances: number; reason: string },
+  ): Promise<Operation>
+  release(
+    asked: Asked,
+    change: { environment: EnvironmentName; reason: string },
+  ): Promise<Operation>
+  /** The operation as it is after the request; it may still be running. Undefined: there is none. */
+  cancel(asked: Asked, operation: string): Promise<Operation | undefined>
+  get(operation: string): Promise<Operation | undefined>
+  list(page: PageRequest): Promise<Page<Operation>>
+  /**
+   * Snapshots with ids above `after`, at once the newest one, then each change; ends after the snapshot
+   * in which the operation has ended, and at once when `signal` aborts. Ids are positive, grow within
+   * one operation, and mean the same after a restart of the server.
+   */
+  watch(
+    operation: string,
+    after: number,
+    signal: AbortSignal,
+  ): AsyncIterable<{ id: number; operation: Operation }>
+}
+
+/** Polled repositories. */
+export interface Watches {
+  start(asked: Asked, watch: { repository: string; branches: string[] }): Promise<Watch>
+  /** The watch as it was; undefined: there is none. */
+  stop(asked: Asked, id: string): Promise<Watch | undefined>
+  list(): Promise<Watch[]>
+}
+
+/** What the index and the ledger say. Undefined or an empty list: there is none. */
+export interface Views {
+  environments(): Promise<EnvironmentTile[]>
+  environment(name: EnvironmentName): Promise<EnvironmentDetail | undefined>
+  history(name: EnvironmentName, page: PageRequest): Promise<Page<HistoryEntry>>
+  rollbackTargets(name: EnvironmentName): Promise<RollbackTarget[]>
+  candidates(name: EnvironmentName): Promise<Candidate[]>
+  artifacts(filter: { app: string | undefined }, page: PageRequest): Promise<Page<Artifact>>
+  /** Sealed artifacts whose digest begins with these hexadecimal characters; three are enough. */
+  artifactsBeginningWith(hex: string): Promise<Artifact[]>
+  /** The JSON text of what is attached to a sealed artifact. */
+  attached(digest: Digest, what: 'sbom' | 'files' | 'provenance'): Promise<string | undefined>
+  /** The JSON text of a provisioning key's bundle. */
+  keyBundle(name: EnvironmentName, sequence: number): Promise<string | undefined>
+  status(): Promise<ServerStatus>
+}
+
+/** The log as auditors read it, and the fold over it. */
+export interface LedgerFiles {
+  checkpoint(): Promise<string>
+  /** `path` is what stands after `tile/`. */
+  tile(path: string): Promise<Uint8Array | undefined>
+  reindex(asked: Asked): Promise<Reindexed>
+}
+
+/** Texts, not yet cleaned of control characters. Undefined: there is no such log. `tail` is in lines. */
+export interface Logs {
+  instances(name: EnvironmentName, tail: number): Promise<string | undefined>
+  build(operation: string, tail: number): Promise<string | undefined>
+}

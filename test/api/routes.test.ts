@@ -1,0 +1,229 @@
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { routes, type RouteName } from '../../src/api/contract.ts'
+import { pathOf, type Route } from '../../src/api/route.ts'
+import { memoryPorts, secret, startTestApi, testDigest } from '../helpers/api-ports.ts'
+
+const params = {
+  app: 'hello',
+  environment: 'prod',
+  sequence: '2',
+  digest: testDigest('a1'),
+  id: 'build.x',
+  '*': '0/000',
+}
+
+const bodies: Partial<Record<RouteName, object>> = {
+  startBuild: { repository: '/srv/hello', revision: 'main' },
+  startRebuild: { digest: testDigest('a1') },
+  promote: { digest: testDigest('a1') },
+  rollback: {},
+  scale: { instances: 2 },
+  release: {},
+  cancel: {},
+  startWatch: { repository: '/srv/hello' },
+  reindex: {},
+}
+
+let ports: ReturnType<typeof memoryPorts>
+let api: Awaited<ReturnType<typeof startTestApi>>
+
+beforeEach(async () => {
+  ports = memoryPorts()
+  api = await startTestApi(ports)
+})
+afterEach(() => api.app.close())
+
+const table = Object.entries<Route>(routes).map(([name, route]) => ({
+  name: name as RouteName,
+  route,
+}))
+
+function request(route: Route, init: { token?: string | null; body?: unknown; query?: string }) {
+  const authorization =
+    init.token === null ? {} : { authorization: `Bearer ${init.token ?? secret}` }
+  return fetch(`${api.address}${pathOf(route.path, params)}${init.query ?? ''}`, {
+    method: route.method,
+    headers: {
+      ...authorization,
+      ...(route.method === 'POST' ? { 'content-type': 'application/json' } : {}),
+    },
+    body: route.method === 'POST' ? JSON.stringify(init.body ?? {}) : null,
+  })
+}
+
+test.each(table.filter(({ route }) => route.access === 'token'))(
+  '$name is closed without the token and with another one',
+  async ({ name, route }) => {
+    const others = ['', 'x', `${secret}x`, secret.slice(0, -1), `${secret.slice(0, -1)}X`]
+    for (const token of [null, ...others]) {
+      const answer = await request(route, { token, body: bodies[name] })
+      expect(answer.status).toBe(401)
+      expect(await answer.json()).toMatchObject({ code: 'unauthenticated' })
+    }
+    expect(ports.state.started).toEqual([])
+  },
+)
+
+test('only health is open', async () => {
+  expect(table.filter(({ route }) => route.access === 'open').map(({ name }) => name)).toEqual([
+    'health',
+  ])
+  expect((await request(routes.health, { token: null })).status).toBe(200)
+})
+
+test('a path that is no route is closed as well, and tells nothing', async () => {
+  expect((await fetch(`${api.address}/api/v1/nothing`)).status).toBe(401)
+  expect((await fetch(`${api.address}/health`, { method: 'DELETE' })).status).toBe(401)
+})
+
+test('the server serves each route of the contract and no other', () => {
+  const served = api.app.printRoutes({ commonPrefix: false })
+  for (const { route } of table)
+    expect(api.app.hasRoute({ method: route.method, url: route.path })).toBe(true)
+  const methods = [...served.matchAll(/\(([A-Z, ]+)\)/g)].flatMap(([, list = '']) =>
+    list.split(', '),
+  )
+  expect(methods.filter((method) => method !== 'HEAD')).toHaveLength(table.length)
+})
+
+test.each(table.filter(({ route }) => route.method === 'POST'))(
+  '$name refuses a field that the contract lacks',
+  async ({ name, route }) => {
+    for (const more of [
+      { surprise: 1 },
+      { app: 'other' },
+      { environment: 'dev' },
+      { principal: 'root' },
+    ]) {
+      const answer = await request(route, { body: { ...bodies[name], ...more } })
+      expect(answer.status).toBe(400)
+      expect(await answer.json()).toMatchObject({ code: 'invalid_input' })
+    }
+    const repeated = await request(route, { body: bodies[name], query: '?environment=dev' })
+    expect(repeated.status).toBe(400)
+    expect(ports.state.started).toEqual([])
+  },
+)
+
+test.each(table.filter(({ route }) => route.answer.kind === 'json'))(
+  '$name answers with what the contract says and nothing besides',
+  async ({ name, route }) => {
+    if (route.path.includes(':id')) {
+      const { operation } = await begun()
+      await ports.watches.start(
+        { principal: { name: 'local', kind: 'token' }, id: 'w' },
+        { repository: 'r', branches: [] },
+      )
+      params.id = name === 'stopWatch' ? 'watch.1' : operation.id
+    }
+    const answer = await request(route, { body: bodies[name] })
+    expect(answer.status).toBe(route.status)
+    const body: unknown = await answer.json()
+    if (route.answer.kind !== 'json') throw new Error('unreachable')
+    expect(route.answer.schema.parse(body)).toEqual(body)
+  },
+)
+
+async function begun() {
+  const answer = await request(routes.promote, { body: bodies.promote })
+  return (await answer.json()) as { operation: { id: string } }
+}
+
+test('a field that the contract does not declare never leaves the server', async () => {
+  Object.assign(ports.state.artifacts[0] ?? {}, { signingKey: 'canary-5d1f' })
+  const answer = await request(routes.artifact, {})
+  expect(answer.status).toBe(200)
+  expect(await answer.text()).not.toContain('canary-5d1f')
+})
+
+test('an answer that breaks the contract is an error without its contents', async () => {
+  Object.assign(ports.state.environments[0] ?? {}, { epoch: 'canary-77' })
+  const answer = await request(routes.environments, {})
+  expect(answer.status).toBe(500)
+  expect(await answer.text()).not.toContain('canary-77')
+})
+
+test.each([
+  ['checkpoint', 'text/plain', 'kiln.test\n7\nAAAA\n'],
+  ['instanceLogs', 'text/plain', 'hello-prod-1 | a line\n'],
+  ['buildLog', 'text/plain', 'one\ntwo\n'],
+  ['sbom', 'application/json', JSON.stringify({ digest: testDigest('a1'), what: 'sbom' })],
+  [
+    'provenance',
+    'application/json',
+    JSON.stringify({ digest: testDigest('a1'), what: 'provenance' }),
+  ],
+  ['key', 'application/json', JSON.stringify({ name: 'hello/prod', sequence: 2 })],
+  ['tile', 'application/octet-stream', Buffer.from([0, 255, 1]).toString('latin1')],
+] as const)('%s is served as %s, as it is', async (name, type, expected) => {
+  params.id = 'build.x'
+  const answer = await request(routes[name], {})
+  expect(answer.status).toBe(200)
+  expect(answer.headers.get('content-type')).toContain(type)
+  expect(Buffer.from(await answer.bytes()).toString('latin1')).toBe(expected)
+})
+
+test('only the path says which environment is meant', async () => {
+  await request(routes.promote, { body: bodies.promote })
+  expect(ports.state.started[0]?.input).toEqual({
+    environment: 'hello/prod',
+    digest: testDigest('a1'),
+    reason: 'no reason given',
+  })
+  for (const path of [
+    'hello%2Fdev/prod',
+    'hello/prod%2F..',
+    'Hello/prod',
+    '__proto__/prod',
+    'hello/-prod',
+  ]) {
+    const answer = await fetch(`${api.address}/api/v1/environments/${path}`, {
+      headers: { authorization: `Bearer ${secret}` },
+    })
+    expect([400, 404]).toContain(answer.status)
+  }
+})
+
+test('the OpenAPI document names every route, its token and its errors', async () => {
+  const answer = await request(routes.openapi, {})
+  const document = (await answer.json()) as OpenApi
+  expect(document.openapi).toBe('3.1.0')
+  const ids = new Set<string>()
+  for (const { name, route } of table) {
+    const path = route.path.replaceAll(/:([a-z]+)/gi, '{$1}').replace('*', '{*}')
+    const operation = document.paths[path]?.[route.method.toLowerCase()]
+    expect(operation, `${name} at ${path}`).toMatchObject({
+      operationId: name,
+      summary: route.summary,
+    })
+    expect(operation?.security).toEqual(route.access === 'open' ? [] : [{ token: [] }])
+    expect(Object.keys(operation?.responses ?? {})).toEqual([String(route.status), 'default'])
+    ids.add(operation?.operationId ?? '')
+    for (const [, inPath = ''] of path.matchAll(/\{([^}]+)\}/g)) {
+      expect(
+        operation?.parameters?.some(
+          (one) => one.in === 'path' && one.name === inPath && one.required,
+        ),
+      ).toBe(true)
+    }
+  }
+  expect(ids.size).toBe(table.length)
+  for (const [, name = ''] of JSON.stringify(document).matchAll(
+    /"\$ref":"#\/components\/schemas\/([^"]+)"/g,
+  )) {
+    expect(Object.keys(document.components.schemas)).toContain(name)
+  }
+})
+
+type OpenApi = {
+  openapi: string
+  components: { schemas: Record<string, unknown> }
+  paths: Record<string, Record<string, OpenApiOperation>>
+}
+
+type OpenApiOperation = {
+  operationId: string
+  security: unknown
+  responses: object
+  parameters?: { in: string; name: string; required: boolean }[]
+}
