@@ -21,7 +21,9 @@ const retry = {
 } as const satisfies ActivityOptions['retry']
 
 /** Decisions: short, in the server's process. */
-export const control = proxyActivities<LedgerActivities & PromoteActivities & RegistryActivities & DeliveryActivities>({
+export const control = proxyActivities<
+  LedgerActivities & PromoteActivities & RegistryActivities & DeliveryActivities
+>({
   taskQueue: 'control',
   startToCloseTimeout: '1 minute',
   scheduleToCloseTimeout: '1 hour',
@@ -37,7 +39,9 @@ export const waiting = proxyActivities<DeliveryActivities>({
 })
 
 /** Work of minutes on the build worker; a dead worker is noticed by its silence. */
-export const builder = proxyActivities<SourceActivities & TemplateActivities & BuildActivities & InspectActivities>({
+export const builder = proxyActivities<
+  SourceActivities & TemplateActivities & BuildActivities & InspectActivities
+>({
   taskQueue: 'build',
   startToCloseTimeout: '30 minutes',
   scheduleToCloseTimeout: '2 hours',

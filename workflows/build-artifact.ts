@@ -48,7 +48,15 @@ export async function buildArtifact(input: BuildInput): Promise<Digest> {
         return made
       }),
     )
-    const made = { build: id, found, template, artifact: built.artifact, files: built.files, dependencies, sbom }
+    const made = {
+      build: id,
+      found,
+      template,
+      artifact: built.artifact,
+      files: built.files,
+      dependencies,
+      sbom,
+    }
     const signed = await step(operation, 'sign and log', () => control.signArtifact(made))
     await step(operation, 'publish', () => control.publishArtifact({ ...made, ...signed }))
     await step(operation, 'read back and seal', (note) => {

@@ -31,11 +31,16 @@ export async function carryOut(work: Work): Promise<void> {
       continue
     }
     if (decision.kind !== 'change') return conclude(work, decision)
-    const opened = await step(operation, 'take the epoch', () => control.recordChange({ request, body: decision.body }))
+    const opened = await step(operation, 'take the epoch', () =>
+      control.recordChange({ request, body: decision.body }),
+    )
     if (opened.kind === 'lost') continue
     return perform(work, decision, opened.body)
   }
-  throw ApplicationFailure.nonRetryable('other changes of this environment kept coming first', 'lost_race')
+  throw ApplicationFailure.nonRetryable(
+    'other changes of this environment kept coming first',
+    'lost_race',
+  )
 }
 
 /** Requests that end without a change. A refusal is on record too (I17). */
@@ -50,14 +55,22 @@ async function conclude(
       )
       return ended(operation, 'refused', {
         result: { rule: decision.rule },
-        failure: { code: 'refused', message: decision.message, place: decision.rule, fix: decision.fix, lines: [] },
+        failure: {
+          code: 'refused',
+          message: decision.message,
+          place: decision.rule,
+          fix: decision.fix,
+          lines: [],
+        },
       })
     case 'nothing-to-do':
       return ended(operation, 'unchanged', {
         result: { digest: decision.serving.digest, sequence: decision.serving.sequence },
       })
     case 'release':
-      await step(operation, 'release', () => control.recordRelease({ request, hold: decision.hold }))
+      await step(operation, 'release', () =>
+        control.recordRelease({ request, hold: decision.hold }),
+      )
       return ended(operation, 'succeeded')
   }
 }
@@ -99,7 +112,9 @@ async function perform(
     instances: serving,
     failure: null,
   })
-  ended(operation, 'succeeded', { result: { sequence: key.body.sequence, instances: serving.length } })
+  ended(operation, 'succeeded', {
+    result: { sequence: key.body.sequence, instances: serving.length },
+  })
   if (change.changeKind === 'promotion') {
     await control.promoteOnwards({
       environment: change.environment,
@@ -119,13 +134,14 @@ async function issueKey(
     if (active === null) throw ApplicationFailure.nonRetryable('no key is active here', 'refused')
     return active
   }
-  const key = await step(operation, 'issue key', (note) =>
-    control.issueKey({ request, change }).then((issued) => {
-      note(`sequence ${issued.body.sequence}, epoch ${change.epoch}`)
-      return issued
-    }),
+  const { key, bundle, repository } = await step(operation, 'issue key', async (note) => {
+    const issued = await control.issueKey({ request, change })
+    note(`sequence ${issued.key.body.sequence}, epoch ${change.epoch}`)
+    return issued
+  })
+  await step(operation, 'publish key', () =>
+    control.attachBundle({ repository, subject: change.target.digest, bundle }),
   )
-  await step(operation, 'publish key', () => control.publishKey({ key: key.leaf }))
   operation.result = { ...operation.result, sequence: key.body.sequence }
   return key
 }
@@ -163,7 +179,9 @@ async function bringUp(
     })
   })
   heed(work)
-  await step(operation, 'wait until ready', () => host.waitReady({ ...effect, definition, instances: started }))
+  await step(operation, 'wait until ready', () =>
+    host.waitReady({ ...effect, definition, instances: started }),
+  )
   heed(work)
   await step(operation, 'join the edge', async (note) => {
     const { address, port } = await host.ensureEnvironment({ ...effect, definition })
@@ -175,7 +193,11 @@ async function bringUp(
 }
 
 /** After the new ones serve: the old ones leave the edge, finish their requests, and end. */
-async function retire(work: Work, change: ChangeBody, serving: readonly { name: string }[]): Promise<void> {
+async function retire(
+  work: Work,
+  change: ChangeBody,
+  serving: readonly { name: string }[],
+): Promise<void> {
   const host = hostActivities(work.host)
   const keep = serving.map((one) => one.name)
   const effect = effectOf(change)
@@ -184,7 +206,11 @@ async function retire(work: Work, change: ChangeBody, serving: readonly { name: 
 }
 
 /** A failed change leaves what served before; everything of its own is destroyed. */
-async function takeBack(work: Work, change: ChangeBody, before: FactOf<'key'> | null): Promise<void> {
+async function takeBack(
+  work: Work,
+  change: ChangeBody,
+  before: FactOf<'key'> | null,
+): Promise<void> {
   const host = hostActivities(work.host)
   const effect = effectOf(change)
   await step(work.operation, 'take back', async () => {
@@ -198,14 +224,19 @@ async function takeBack(work: Work, change: ChangeBody, before: FactOf<'key'> | 
 }
 
 async function recordOutcome(
-  { operation, request }: Work,
+  { operation }: Work,
   change: ChangeBody,
   outcome: Pick<ActivationBody, 'outcome' | 'key' | 'serving' | 'instances' | 'failure'>,
 ): Promise<void> {
   await step(operation, 'record outcome', () =>
     control.recordActivation({
-      request,
-      body: { environment: change.environment, epoch: change.epoch, change: change.change, ...outcome },
+      artifact: change.target.digest,
+      body: {
+        environment: change.environment,
+        epoch: change.epoch,
+        change: change.change,
+        ...outcome,
+      },
     }),
   )
 }
@@ -226,7 +257,11 @@ function heed({ cancelled }: Work): void {
   if (cancelled()) throw ApplicationFailure.nonRetryable('cancelled by request', 'change_failed')
 }
 
-function effectOf(change: ChangeBody): { environment: ChangeBody['environment']; epoch: number; change: string } {
+function effectOf(change: ChangeBody): {
+  environment: ChangeBody['environment']
+  epoch: number
+  change: string
+} {
   return { environment: change.environment, epoch: change.epoch, change: change.change }
 }
 
@@ -235,4 +270,3 @@ function served(key: FactOf<'key'> | null): Served | null {
     ? null
     : { digest: key.body.digest, definition: key.body.definition, sequence: key.body.sequence }
 }
-

@@ -28,10 +28,19 @@ export async function deliverCommit(input: DeliveryInput): Promise<void> {
   setHandler(progressQuery, () => operation)
   operation.state = 'running'
   try {
-    await control.authorizeWork({ principal: input.principal, verb: 'build', resource: input.repository })
+    await control.authorizeWork({
+      principal: input.principal,
+      verb: 'build',
+      resource: input.repository,
+    })
     const found = await step(operation, 'source', async (note) => {
-      const source = await builder.resolveSource({ repository: input.repository, revision: input.revision })
-      note(`${source.app} ${source.source.commit.slice(0, 12)} ${source.source.subject}`.slice(0, 120))
+      const source = await builder.resolveSource({
+        repository: input.repository,
+        revision: input.revision,
+      })
+      note(
+        `${source.app} ${source.source.commit.slice(0, 12)} ${source.source.subject}`.slice(0, 120),
+      )
       return source
     })
     const template = await step(operation, 'template', (note) => {

@@ -19,10 +19,19 @@ export async function rebuildArtifact(input: RebuildInput): Promise<void> {
   setHandler(progressQuery, () => operation)
   operation.state = 'running'
   try {
-    await control.authorizeWork({ principal: input.principal, verb: 'rebuild', resource: input.digest })
-    const record = await step(operation, 'read the record', () => control.readBuildRecord({ digest: input.digest }))
+    await control.authorizeWork({
+      principal: input.principal,
+      verb: 'rebuild',
+      resource: input.digest,
+    })
+    const record = await step(operation, 'read the record', () =>
+      control.readBuildRecord({ digest: input.digest }),
+    )
     const found = await step(operation, 'source', () =>
-      builder.resolveSource({ repository: record.source.repository, revision: record.source.commit }),
+      builder.resolveSource({
+        repository: record.source.repository,
+        revision: record.source.commit,
+      }),
     )
     if (found.source.tree !== record.source.tree) {
       throw ApplicationFailure.nonRetryable(

@@ -1,4 +1,9 @@
-import { ActivityFailure, ApplicationFailure, CancelledFailure, TimeoutFailure } from '@temporalio/workflow'
+import {
+  ActivityFailure,
+  ApplicationFailure,
+  CancelledFailure,
+  TimeoutFailure,
+} from '@temporalio/workflow'
 import { isErrorCode } from '../src/domain/error.ts'
 import type { Failure, Operation, OperationKind, Step } from '../src/domain/operation.ts'
 
@@ -25,7 +30,14 @@ export async function step<T>(
   name: string,
   work: (note: (detail: string) => void) => Promise<T>,
 ): Promise<T> {
-  const record: Step = { name, state: 'running', startedAt: now(), endedAt: null, attempt: 1, detail: null }
+  const record: Step = {
+    name,
+    state: 'running',
+    startedAt: now(),
+    endedAt: null,
+    attempt: 1,
+    detail: null,
+  }
   operation.steps.push(record)
   try {
     const result = await work((detail) => {
@@ -61,17 +73,30 @@ export function failureOf(error: unknown): Failure {
     if (isFailure(detail)) return detail
     return plainFailure(isErrorCode(cause.type ?? '') ? cause.type : 'internal', cause.message)
   }
-  if (cause instanceof TimeoutFailure) return plainFailure('wait_timeout', 'a step did not end in time')
+  if (cause instanceof TimeoutFailure)
+    return plainFailure('wait_timeout', 'a step did not end in time')
   if (cause instanceof CancelledFailure) return plainFailure('change_failed', 'cancelled')
   return plainFailure('internal', cause instanceof Error ? cause.message : 'unknown failure')
 }
 
 function plainFailure(code: unknown, message: string): Failure {
-  return { code: typeof code === 'string' && isErrorCode(code) ? code : 'internal', message, place: null, fix: null, lines: [] }
+  return {
+    code: typeof code === 'string' && isErrorCode(code) ? code : 'internal',
+    message,
+    place: null,
+    fix: null,
+    lines: [],
+  }
 }
 
 function isFailure(value: unknown): value is Failure {
-  return typeof value === 'object' && value !== null && 'code' in value && 'message' in value && 'lines' in value
+  return (
+    typeof value === 'object' &&
+    value !== null &&
+    'code' in value &&
+    'message' in value &&
+    'lines' in value
+  )
 }
 
 /** Ends a workflow as its operation ended, so that Temporal's own list says failed where Kiln's does. */

@@ -1,4 +1,11 @@
-import { condition, continueAsNew, defineQuery, defineSignal, setHandler, workflowInfo } from '@temporalio/workflow'
+import {
+  condition,
+  continueAsNew,
+  defineQuery,
+  defineSignal,
+  setHandler,
+  workflowInfo,
+} from '@temporalio/workflow'
 import type { Principal } from '../src/domain/statement.ts'
 import { builder, control, waiting } from './activities.ts'
 import { failureOf } from './tracking.ts'
@@ -29,8 +36,7 @@ export const stopSignal = defineSignal('stop')
 export async function watchRepository(input: WatchInput): Promise<void> {
   const heads: Record<string, string> = { ...input.seen }
   let lastError: string | null = null
-  let look = false
-  let stopped = false
+  const asked = { look: false, stop: false }
   setHandler(watchQuery, () => ({
     repository: input.repository,
     branches: input.branches,
@@ -39,16 +45,23 @@ export async function watchRepository(input: WatchInput): Promise<void> {
     lastError,
   }))
   setHandler(lookSignal, () => {
-    look = true
+    asked.look = true
   })
   setHandler(stopSignal, () => {
-    stopped = true
+    asked.stop = true
   })
-  await control.authorizeWork({ principal: input.principal, verb: 'watch', resource: input.repository })
-  while (!stopped) {
-    look = false
+  await control.authorizeWork({
+    principal: input.principal,
+    verb: 'watch',
+    resource: input.repository,
+  })
+  while (!asked.stop) {
+    asked.look = false
     try {
-      const found = await builder.readHeads({ repository: input.repository, branches: [...input.branches] })
+      const found = await builder.readHeads({
+        repository: input.repository,
+        branches: [...input.branches],
+      })
       for (const { branch, commit } of found) {
         if (heads[branch] === commit) continue
         // One at a time: an older commit's slow build can then never overtake a newer one's.
@@ -63,6 +76,6 @@ export async function watchRepository(input: WatchInput): Promise<void> {
     if (workflowInfo().historyLength > 4000 || workflowInfo().continueAsNewSuggested) {
       await continueAsNew<typeof watchRepository>({ ...input, seen: heads })
     }
-    await condition(() => look || stopped, input.everyMs)
+    await condition(() => asked.look || asked.stop, input.everyMs)
   }
 }

@@ -1,7 +1,17 @@
 import type { Principal } from './statement.ts'
 
 /** Everything anyone may ask of Kiln. */
-export const verbs = ['build', 'rebuild', 'watch', 'promote', 'rollback', 'scale', 'replace', 'release', 'cancel'] as const
+export const verbs = [
+  'build',
+  'rebuild',
+  'watch',
+  'promote',
+  'rollback',
+  'scale',
+  'replace',
+  'release',
+  'cancel',
+] as const
 export type Verb = (typeof verbs)[number]
 
 export type Verdict = { allowed: true } | { allowed: false; rule: string; message: string }
@@ -20,7 +30,9 @@ const may = {
  * came through; routes only find out who asks. Anything unknown is refused.
  */
 export function authorize(principal: Principal, verb: Verb, resource: string): Verdict {
-  const allowed: readonly Verb[] | undefined = Object.hasOwn(may, principal.kind) ? may[principal.kind] : undefined
+  const allowed: readonly Verb[] | undefined = Object.hasOwn(may, principal.kind)
+    ? may[principal.kind]
+    : undefined
   if (allowed?.includes(verb) === true && principal.name !== '') return { allowed: true }
   return {
     allowed: false,

@@ -19,9 +19,5 @@ export interface EffectFence {
    * the signal of one that still runs and waits for its end: the newer one is the living attempt.
    * Throws `fenced` for an older epoch, and `fenced` as the signal's reason for what was overtaken.
    */
-  run<T>(
-    effect: Effect,
-    attempt: Attempt,
-    act: (signal: AbortSignal) => Promise<T>,
-  ): Promise<T>
+  run<T>(effect: Effect, attempt: Attempt, act: (signal: AbortSignal) => Promise<T>): Promise<T>
 }

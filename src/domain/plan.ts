@@ -23,7 +23,11 @@ export type Plan =
   | { kind: 'nothing-to-do'; serving: Served }
   | { kind: 'refused'; rule: RefusalRule; message: string; fix?: string }
 
-function refused(rule: RefusalRule, message: string, fix?: string): Plan {
+function refused(
+  rule: RefusalRule,
+  message: string,
+  fix?: string,
+): Extract<Plan, { kind: 'refused' }> {
   return fix === undefined
     ? { kind: 'refused', rule, message }
     : { kind: 'refused', rule, message, fix }
@@ -37,10 +41,6 @@ export function servedBy(key: FactOf<'key'> | null): Served | null {
 
 function clamp(count: number, { min, max }: InstanceRange): number {
   return Math.min(max, Math.max(min, count))
-}
-
-function stepOf(pipeline: readonly PipelineStep[], environment: string): number {
-  return pipeline.findIndex((step) => step.environment === environment)
 }
 
 type ChangePart = Pick<ChangeBody, 'changeKind' | 'target' | 'instances' | 'rollbackTo'>
@@ -64,12 +64,12 @@ function proved(ledger: Ledger, previous: EnvironmentName | null, digest: Digest
   return environmentOf(ledger, previous).good.some((key) => key.body.digest === digest)
 }
 
-export function planPromotion(
+/** The step of the artifact's own pipeline, or why the digest may not go there. */
+function promotable(
   ledger: Ledger,
   environment: EnvironmentName,
-  request: { digest: Digest; automatic: boolean },
-): Plan {
-  const { digest } = request
+  digest: Digest,
+): { kind: 'step'; step: PipelineStep } | Extract<Plan, { kind: 'refused' }> {
   const { app, environment: own } = parseEnvironmentName(environment)
   const sealed = ledger.sealed.get(digest)
   if (sealed === undefined || sealed.body.app !== app) {
@@ -80,13 +80,15 @@ export function planPromotion(
     )
   }
   if (ledger.denied.has(digest)) return refused('denied', `${digest} was denied`)
-  const { pipeline } = sealed.body
-  const at = stepOf(pipeline, own)
+  const { pipeline, source } = sealed.body
+  const at = pipeline.findIndex((step) => step.environment === own)
   const step = pipeline[at]
   if (step === undefined) {
+    const names = pipeline.map((one) => one.environment).join(', ')
+    const commit = source.commit.slice(0, 12)
     return refused(
       'unknown-environment',
-      `kiln.yaml at commit ${sealed.body.source.commit.slice(0, 12)} has no environment ${own}; it has ${pipeline.map((one) => one.environment).join(', ')}`,
+      `kiln.yaml at commit ${commit} has no environment ${own}; it has ${names}`,
     )
   }
   const before = pipeline[at - 1]
@@ -98,23 +100,39 @@ export function planPromotion(
       `kiln promote ${previous} ${digest}`,
     )
   }
+  return { kind: 'step', step }
+}
+
+export function planPromotion(
+  ledger: Ledger,
+  environment: EnvironmentName,
+  { digest, automatic }: { digest: Digest; automatic: boolean },
+): Plan {
+  const may = promotable(ledger, environment, digest)
+  if (may.kind === 'refused') return may
   const state = environmentOf(ledger, environment)
-  if (request.automatic && state.hold !== null) {
+  if (automatic && state.hold !== null) {
+    const { since, by } = state.hold
     return refused(
       'held',
-      `${environment} is held since ${state.hold.since} by ${state.hold.by}`,
+      `${environment} is held since ${since} by ${by}`,
       `kiln release ${environment}`,
     )
   }
   const serving = servedBy(state.active)
-  if (serving?.digest === digest && serving.definition === step.definition)
+  const { definition, instances } = may.step
+  if (serving?.digest === digest && serving.definition === definition)
     return { kind: 'nothing-to-do', serving }
   return change(state, {
     changeKind: 'promotion',
-    target: { digest, definition: step.definition },
-    instances: clamp(state.instances || step.instances.min, step.instances),
+    target: { digest, definition },
+    instances: clamp(state.instances || instances.min, instances),
     rollbackTo: serving === null ? null : { sequence: serving.sequence, digest: serving.digest },
   })
+}
+
+function pair(key: FactOf<'key'>): string {
+  return `${key.body.digest} ${key.body.definition}`
 }
 
 /** The pairs an environment may return to, newest first, without what serves now and what is denied. */
@@ -123,7 +141,6 @@ export function rollbackTargets(
   environment: EnvironmentName,
 ): readonly FactOf<'key'>[] {
   const state = environmentOf(ledger, environment)
-  const pair = (key: FactOf<'key'>) => `${key.body.digest} ${key.body.definition}`
   const seen = new Set(state.active === null ? [] : [pair(state.active)])
   const targets: FactOf<'key'>[] = []
   for (const key of state.good.toReversed()) {

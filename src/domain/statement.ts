@@ -78,7 +78,14 @@ export type ActivationBody = {
   failure: { code: string; message: string } | null
 }
 
-export const driftCauses = ['stopped', 'removed', 'restarted', 'foreign', 'paused', 'unknown'] as const
+export const driftCauses = [
+  'stopped',
+  'removed',
+  'restarted',
+  'foreign',
+  'paused',
+  'unknown',
+] as const
 export type DriftCause = (typeof driftCauses)[number]
 
 /** record role: what runs differs from what is admissible. Subject: the artifact that should run. */

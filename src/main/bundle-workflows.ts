@@ -16,9 +16,16 @@ async function sources(folder: string): Promise<string[]> {
 /** The SHA-256 over everything that the workflows are made of: their code, the domain's, and the SDK's version. */
 async function fingerprint(): Promise<string> {
   const hash = createHash('sha256')
-  const files = [...(await sources(join(root, 'workflows'))), ...(await sources(join(root, 'src/domain')))]
+  const files = [
+    ...(await sources(join(root, 'workflows'))),
+    ...(await sources(join(root, 'src/domain'))),
+  ]
   for (const file of [...files, join(root, 'package-lock.json')]) {
-    hash.update(file.slice(root.length)).update('\0').update(await readFile(file)).update('\0')
+    hash
+      .update(file.slice(root.length))
+      .update('\0')
+      .update(await readFile(file))
+      .update('\0')
   }
   return hash.digest('hex')
 }
@@ -33,11 +40,15 @@ export async function workflowBundle(folder: string): Promise<string> {
   if (there !== undefined) return path
   const { bundleWorkflowCode } = await import('@temporalio/worker')
   const quiet = { log() {}, trace() {}, debug() {}, info() {}, warn() {}, error() {} }
-  const { code } = await bundleWorkflowCode({ workflowsPath: join(root, 'workflows/index.ts'), logger: quiet })
+  const { code } = await bundleWorkflowCode({
+    workflowsPath: join(root, 'workflows/index.ts'),
+    logger: quiet,
+  })
   await mkdir(folder, { recursive: true })
   await writeFile(`${path}.${process.pid}`, code)
   await rename(`${path}.${process.pid}`, path)
   return path
 }
 
-if (import.meta.main) process.stdout.write(`${await workflowBundle(process.argv[2] ?? join(root, '.cache'))}\n`)
+if (import.meta.main)
+  process.stdout.write(`${await workflowBundle(process.argv[2] ?? join(root, '.cache'))}\n`)

@@ -60,7 +60,9 @@ export function createEngine({ client, host }: { client: Client; host: string })
     },
 
     async cancelChange(environment: EnvironmentName, operation: string): Promise<void> {
-      await workflow.getHandle(environmentWorkflowId(environment)).executeUpdate('cancel', { args: [operation] })
+      await workflow
+        .getHandle(environmentWorkflowId(environment))
+        .executeUpdate('cancel', { args: [operation] })
     },
 
     async cancelWorkflow(id: string): Promise<void> {
@@ -68,16 +70,22 @@ export function createEngine({ client, host }: { client: Client; host: string })
     },
 
     async startDelivery(input: DeliveryInput): Promise<void> {
-      await workflow.start('deliverCommit', { ...once, workflowId: input.id, args: [input] }).catch(ignoreStarted)
+      await workflow
+        .start('deliverCommit', { ...once, workflowId: input.id, args: [input] })
+        .catch(ignoreStarted)
     },
 
     async startRebuild(input: RebuildInput): Promise<void> {
-      await workflow.start('rebuildArtifact', { ...once, workflowId: input.id, args: [input] }).catch(ignoreStarted)
+      await workflow
+        .start('rebuildArtifact', { ...once, workflowId: input.id, args: [input] })
+        .catch(ignoreStarted)
     },
 
     /** The sealed artifact of a build; joins the build when it runs already. */
     async build(input: BuildInput): Promise<Digest> {
-      await workflow.start('buildArtifact', { ...once, workflowId: input.id, args: [input] }).catch(ignoreStarted)
+      await workflow
+        .start('buildArtifact', { ...once, workflowId: input.id, args: [input] })
+        .catch(ignoreStarted)
       return resultOf<Digest>(workflow.getHandle(input.id).result() as Promise<Digest>)
     },
 
@@ -91,12 +99,19 @@ export function createEngine({ client, host }: { client: Client; host: string })
         })
     },
 
-    async environmentOperation(environment: EnvironmentName, id: string): Promise<Operation | null> {
-      return query<Operation | null>(workflow.getHandle(environmentWorkflowId(environment)).query('operation', id))
+    async environmentOperation(
+      environment: EnvironmentName,
+      id: string,
+    ): Promise<Operation | null> {
+      return query<Operation | null>(
+        workflow.getHandle(environmentWorkflowId(environment)).query('operation', id),
+      )
     },
 
     async environmentOperations(environment: EnvironmentName): Promise<Operation[]> {
-      const found = await query<Operation[]>(workflow.getHandle(environmentWorkflowId(environment)).query('operations'))
+      const found = await query<Operation[]>(
+        workflow.getHandle(environmentWorkflowId(environment)).query('operations'),
+      )
       return found ?? []
     },
 
@@ -115,8 +130,8 @@ export function createEngine({ client, host }: { client: Client; host: string })
     /** Ids of the newest deliveries, builds and rebuilds. */
     async recent(limit: number): Promise<string[]> {
       const ids: string[] = []
-      const query = `WorkflowType IN ('deliverCommit', 'rebuildArtifact')`
-      for await (const one of workflow.list({ query, pageSize: limit })) {
+      const kinds = `WorkflowType IN ('deliverCommit', 'rebuildArtifact')`
+      for await (const one of workflow.list({ query: kinds, pageSize: limit })) {
         ids.push(one.workflowId)
         if (ids.length >= limit) break
       }
@@ -137,7 +152,8 @@ function ignoreMissing(error: unknown): undefined {
 
 /** It ended well before: its result stands. */
 function ignoreStarted(error: unknown): undefined {
-  if (error instanceof Error && error.name === 'WorkflowExecutionAlreadyStartedError') return undefined
+  if (error instanceof Error && error.name === 'WorkflowExecutionAlreadyStartedError')
+    return undefined
   throw error
 }
 

@@ -17,9 +17,13 @@ export function placeOf(operation: string): OperationPlace {
   if (ownId.test(operation)) return { kind: 'own', workflow: operation }
   const [, app, environment] = changeForm.exec(operation) ?? []
   if (app === undefined || environment === undefined) {
-    throw new KilnError('not_found', `no operation is called ${JSON.stringify(operation.slice(0, 100))}`, {
-      fix: 'kiln operations',
-    })
+    throw new KilnError(
+      'not_found',
+      `no operation is called ${JSON.stringify(operation.slice(0, 100))}`,
+      {
+        fix: 'kiln operations',
+      },
+    )
   }
   const name = environmentName(app, environment)
   return { kind: 'change', workflow: environmentWorkflowId(name), environment: name }

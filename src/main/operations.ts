@@ -43,7 +43,12 @@ export function createOperations({ engine, ledger, now }: Dependencies): Operati
   ): Promise<Operation> {
     const id = changeId(part.environment, tailFrom(asked.id))
     await mustBeKnown(await ledger(), part.environment)
-    await engine.request({ id, principal: asked.principal, requestedAt: now().toISOString(), ...part })
+    await engine.request({
+      id,
+      principal: asked.principal,
+      requestedAt: now().toISOString(),
+      ...part,
+    })
     return must(id)
   }
 
@@ -51,12 +56,24 @@ export function createOperations({ engine, ledger, now }: Dependencies): Operati
     async startBuild(asked, { repository, revision, useCache }) {
       const id = deliveryId(repository, revision, asked.id)
       const requestedAt = now().toISOString()
-      await engine.startDelivery({ id, repository, revision, useCache, principal: asked.principal, requestedAt })
+      await engine.startDelivery({
+        id,
+        repository,
+        revision,
+        useCache,
+        principal: asked.principal,
+        requestedAt,
+      })
       return must(id)
     },
     async startRebuild(asked, { digest }) {
       const id = `rebuild.${tailFrom(asked.id, digest)}`
-      await engine.startRebuild({ id, digest, principal: asked.principal, requestedAt: now().toISOString() })
+      await engine.startRebuild({
+        id,
+        digest,
+        principal: asked.principal,
+        requestedAt: now().toISOString(),
+      })
       return must(id)
     },
     promote: (asked, { environment, digest, reason }) =>
@@ -65,7 +82,8 @@ export function createOperations({ engine, ledger, now }: Dependencies): Operati
       change(asked, { environment, reason, wish: { kind: 'rollback', to } }),
     scale: (asked, { environment, instances, reason }) =>
       change(asked, { environment, reason, wish: { kind: 'scale', instances } }),
-    release: (asked, { environment, reason }) => change(asked, { environment, reason, wish: { kind: 'release' } }),
+    release: (asked, { environment, reason }) =>
+      change(asked, { environment, reason, wish: { kind: 'release' } }),
     async cancel(_asked, id) {
       const operation = await get(id)
       if (operation === undefined || hasEnded(operation)) return operation
@@ -88,7 +106,10 @@ async function mustBeKnown(ledger: Ledger, environment: string): Promise<void> {
   if (known.includes(environment)) return
   const names = [...new Set(known)].toSorted().join(', ')
   throw new KilnError('not_found', `there is no environment ${environment}`, {
-    fix: names === '' ? 'build a commit first: kiln build <repository>@<commit>' : `there are: ${names}`,
+    fix:
+      names === ''
+        ? 'build a commit first: kiln build <repository>@<commit>'
+        : `there are: ${names}`,
   })
 }
 
@@ -96,7 +117,9 @@ async function readOperation(engine: Engine, id: string): Promise<Operation | un
   const place = placeOf(id)
   if (place.kind === 'change') {
     const operation = await engine.environmentOperation(place.environment, id)
-    return operation === null ? undefined : withAttempt(engine, operation, environmentWorkflowId(place.environment))
+    return operation === null
+      ? undefined
+      : withAttempt(engine, operation, environmentWorkflowId(place.environment))
   }
   const operation = await engine.progress(place.workflow)
   if (operation === null) return undefined
@@ -107,20 +130,32 @@ async function readOperation(engine: Engine, id: string): Promise<Operation | un
 /** A delivery shows its build's steps in the place of its one step `build`. */
 async function withBuild(engine: Engine, operation: Operation): Promise<Operation> {
   const { build } = operation.result
-  if (typeof build !== 'string' || !operation.steps.some((step) => step.name === 'build')) return operation
+  if (typeof build !== 'string' || !operation.steps.some((step) => step.name === 'build'))
+    return operation
   const inner = await engine.progress(build)
   if (inner === null || inner.steps.length === 0) return operation
-  return { ...operation, steps: operation.steps.flatMap((step) => (step.name === 'build' ? inner.steps : [step])) }
+  return {
+    ...operation,
+    steps: operation.steps.flatMap((step) => (step.name === 'build' ? inner.steps : [step])),
+  }
 }
 
 /** While a step is tried again, it says which try this is and what went wrong last. */
-async function withAttempt(engine: Engine, operation: Operation, workflow: string): Promise<Operation> {
+async function withAttempt(
+  engine: Engine,
+  operation: Operation,
+  workflow: string,
+): Promise<Operation> {
   if (operation.state !== 'running') return operation
   const pending = await engine.pending(workflow)
   if (pending === null) return operation
   const retried = (step: Step): Step =>
     step.state === 'running'
-      ? { ...step, attempt: pending.attempt, detail: `try ${pending.attempt}: ${pending.error ?? 'no answer'}` }
+      ? {
+          ...step,
+          attempt: pending.attempt,
+          detail: `try ${pending.attempt}: ${pending.error ?? 'no answer'}`,
+        }
       : step
   return { ...operation, steps: operation.steps.map(retried) }
 }
@@ -129,7 +164,13 @@ async function withAttempt(engine: Engine, operation: Operation, workflow: strin
 export function versionOf(operation: Operation): number {
   const begun = operation.steps.length
   const done = operation.steps.filter((step) => step.endedAt !== null).length
-  const attempt = Math.min(998, Math.max(0, ...operation.steps.filter((step) => step.endedAt === null).map((step) => step.attempt)))
+  const attempt = Math.min(
+    998,
+    Math.max(
+      0,
+      ...operation.steps.filter((step) => step.endedAt === null).map((step) => step.attempt),
+    ),
+  )
   const phase = (operation.state === 'queued' ? 0 : 1) + (hasEnded(operation) ? 1 : 0)
   return (begun + done + phase) * 1000 + attempt + 1
 }
@@ -152,10 +193,16 @@ async function* follow(
   }
 }
 
-async function list(engine: Engine, ledger: () => Promise<Ledger>, page: PageRequest): Promise<Page<Operation>> {
+async function list(
+  engine: Engine,
+  ledger: () => Promise<Ledger>,
+  page: PageRequest,
+): Promise<Page<Operation>> {
   const environments = [...(await ledger()).environments.keys()]
   const changes = await Promise.all(environments.map((name) => engine.environmentOperations(name)))
-  const own = await Promise.all((await engine.recent(page.limit)).map((id) => readOperation(engine, id)))
+  const own = await Promise.all(
+    (await engine.recent(page.limit)).map((id) => readOperation(engine, id)),
+  )
   const all = [...changes.flat(), ...own.filter((one) => one !== undefined)]
   const newest = all.toSorted((a, b) => (a.requestedAt < b.requestedAt ? 1 : -1))
   const start = page.cursor === undefined ? 0 : offsetOf(page.cursor)
@@ -164,6 +211,7 @@ async function list(engine: Engine, ledger: () => Promise<Ledger>, page: PageReq
 }
 
 function offsetOf(cursor: string): number {
-  if (!/^[0-9]{1,6}$/.test(cursor)) throw new KilnError('invalid_input', 'the cursor was not given by an earlier page')
+  if (!/^[0-9]{1,6}$/.test(cursor))
+    throw new KilnError('invalid_input', 'the cursor was not given by an earlier page')
   return Number(cursor)
 }

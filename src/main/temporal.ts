@@ -1,7 +1,12 @@
 import { Client, Connection } from '@temporalio/client'
 import { Context } from '@temporalio/activity'
 import { ApplicationFailure, CancelledFailure } from '@temporalio/common'
-import { NativeConnection, Runtime, Worker, type ActivityInboundCallsInterceptor } from '@temporalio/worker'
+import {
+  NativeConnection,
+  Runtime,
+  Worker,
+  type ActivityInboundCallsInterceptor,
+} from '@temporalio/worker'
 import type { Logger } from 'pino'
 import { KilnError } from '../domain/error.ts'
 import { toApplicationFailure } from './failure.ts'
@@ -20,7 +25,10 @@ export async function connectClient(address: string): Promise<Client> {
     const connection = await Connection.connect({ address, connectTimeout: '10 seconds' })
     return new Client({ connection })
   } catch (error) {
-    throw new KilnError('not_running', `Temporal does not answer at ${address}`, { cause: error, fix: 'kiln doctor' })
+    throw new KilnError('not_running', `Temporal does not answer at ${address}`, {
+      cause: error,
+      fix: 'kiln doctor',
+    })
   }
 }
 
@@ -36,7 +44,10 @@ function interceptor(logger: Logger): ActivityInboundCallsInterceptor {
       } catch (error) {
         if (error instanceof CancelledFailure || error instanceof ApplicationFailure) throw error
         const failure = toApplicationFailure(error)
-        logger.warn({ activity: activityType, attempt, code: failure.type, error: failure.message }, 'activity failed')
+        logger.warn(
+          { activity: activityType, attempt, code: failure.type, error: failure.message },
+          'activity failed',
+        )
         if (failure.type === 'internal') logger.error({ err: error }, 'unexpected error')
         throw failure
       } finally {

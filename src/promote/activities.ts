@@ -3,7 +3,13 @@ import type { Digest } from '../domain/digest.ts'
 import { KilnError } from '../domain/error.ts'
 import { environmentOf, type Ledger } from '../domain/ledger.ts'
 import { environmentName, type EnvironmentName } from '../domain/name.ts'
-import { planPromotion, planReplacement, planRollback, planScale, type Plan } from '../domain/plan.ts'
+import {
+  planPromotion,
+  planReplacement,
+  planRollback,
+  planScale,
+  type Plan,
+} from '../domain/plan.ts'
 import { changeId, tailOf, type ChangeRequest, type Wish } from '../domain/request.ts'
 import type { ChangeBody, FactOf, Served } from '../domain/statement.ts'
 
@@ -11,7 +17,11 @@ import type { ChangeBody, FactOf, Served } from '../domain/statement.ts'
 export type Decision =
   /** A change has no outcome yet: it must get one before anything else begins. */
   | { kind: 'open'; change: ChangeBody; key: FactOf<'key'> | null; active: FactOf<'key'> | null }
-  | { kind: 'change'; body: Omit<ChangeBody, 'change' | 'reason' | 'requestedBy'>; active: FactOf<'key'> | null }
+  | {
+      kind: 'change'
+      body: Omit<ChangeBody, 'change' | 'reason' | 'requestedBy'>
+      active: FactOf<'key'> | null
+    }
   | { kind: 'release'; hold: string }
   | { kind: 'nothing-to-do'; serving: Served }
   | { kind: 'refused'; rule: string; message: string; fix: string | null }
@@ -43,7 +53,11 @@ export function promoteActivities({ ledger, digestOfJson, request: hand, now }: 
     },
 
     /** After an activation: asks the next environment for the same digest, where kiln.yaml says it goes by itself. */
-    async promoteOnwards(input: { environment: EnvironmentName; digest: Digest; change: string }): Promise<string[]> {
+    async promoteOnwards(input: {
+      environment: EnvironmentName
+      digest: Digest
+      change: string
+    }): Promise<string[]> {
       const next = nextAutomatic(await ledger(), input)
       if (next === null) return []
       await hand({
@@ -61,20 +75,28 @@ export function promoteActivities({ ledger, digestOfJson, request: hand, now }: 
      * A sealed artifact's way begins in its app's first environment, once: announcing an old commit
      * again never takes an environment back to it.
      */
-    async promoteFirst(input: { digest: Digest; build: string }): Promise<{ change: string } | null> {
+    async promoteFirst(input: {
+      digest: Digest
+      build: string
+    }): Promise<{ change: string } | null> {
       const known = await ledger()
       const sealed = known.sealed.get(input.digest)
       const first = sealed?.body.pipeline[0]
       if (sealed === undefined) throw new KilnError('not_found', `${input.digest} is not sealed`)
       if (first === undefined || !first.automatic) return null
       const environment = environmentName(sealed.body.app, first.environment)
-      if (environmentOf(known, environment).good.some((key) => key.body.digest === input.digest)) return null
+      if (environmentOf(known, environment).good.some((key) => key.body.digest === input.digest))
+        return null
       const id = changeId(environment, input.build.slice(-16))
       await hand({
         id,
         environment,
         wish: { kind: 'promotion', digest: input.digest, automatic: true },
-        reason: `commit ${sealed.body.source.commit.slice(0, 12)}: ${sealed.body.source.subject}`.slice(0, 200),
+        reason:
+          `commit ${sealed.body.source.commit.slice(0, 12)}: ${sealed.body.source.subject}`.slice(
+            0,
+            200,
+          ),
         principal: { name: 'kiln', kind: 'kiln' },
         requestedAt: now().toISOString(),
       })
@@ -83,10 +105,15 @@ export function promoteActivities({ ledger, digestOfJson, request: hand, now }: 
   }
 }
 
-function decide(ledger: Ledger, request: ChangeRequest, digestOfJson: (value: unknown) => Digest): Decision {
+function decide(
+  ledger: Ledger,
+  request: ChangeRequest,
+  digestOfJson: (value: unknown) => Digest,
+): Decision {
   const { environment, wish, principal } = request
   const verdict = authorize(principal, verbOf[wish.kind], environment)
-  if (!verdict.allowed) return { kind: 'refused', rule: verdict.rule, message: verdict.message, fix: null }
+  if (!verdict.allowed)
+    return { kind: 'refused', rule: verdict.rule, message: verdict.message, fix: null }
   const state = environmentOf(ledger, environment)
   if (wish.kind === 'release') {
     return state.hold === null
@@ -103,11 +130,19 @@ function decide(ledger: Ledger, request: ChangeRequest, digestOfJson: (value: un
     case 'nothing-to-do':
       return plan
     case 'change':
-      return { kind: 'change', body: { ...plan.body, plan: digestOfJson(plan.body) }, active: state.active }
+      return {
+        kind: 'change',
+        body: { ...plan.body, plan: digestOfJson(plan.body) },
+        active: state.active,
+      }
   }
 }
 
-function planOf(ledger: Ledger, environment: EnvironmentName, wish: Exclude<Wish, { kind: 'release' }>): Plan {
+function planOf(
+  ledger: Ledger,
+  environment: EnvironmentName,
+  wish: Exclude<Wish, { kind: 'release' }>,
+): Plan {
   switch (wish.kind) {
     case 'promotion':
       return planPromotion(ledger, environment, wish)

@@ -16,7 +16,13 @@ type Found = {
   pipeline: readonly PipelineStep[]
 }
 
-type BuildRequest = { id: string; found: Found; template: CheckedTemplate; useCache: boolean; requestedBy: string }
+type BuildRequest = {
+  id: string
+  found: Found
+  template: CheckedTemplate
+  useCache: boolean
+  requestedBy: string
+}
 
 type Dependencies = {
   ledger: () => Promise<Ledger>
@@ -37,9 +43,14 @@ export type DeliveryActivities = ReturnType<typeof deliveryActivities>
 
 export function deliveryActivities({ ledger, digestOfJson, templates, engine }: Dependencies) {
   return {
-    async authorizeWork(input: { principal: Principal; verb: Verb; resource: string }): Promise<void> {
+    async authorizeWork(input: {
+      principal: Principal
+      verb: Verb
+      resource: string
+    }): Promise<void> {
       const verdict = authorize(input.principal, input.verb, input.resource)
-      if (!verdict.allowed) throw new KilnError('forbidden', verdict.message, { place: verdict.rule })
+      if (!verdict.allowed)
+        throw new KilnError('forbidden', verdict.message, { place: verdict.rule })
     },
 
     /** The build's id: the hash of what goes into it. `artifact` is set when it was sealed before. */
@@ -68,11 +79,15 @@ export function deliveryActivities({ ledger, digestOfJson, templates, engine }: 
     /** What a sealed artifact was made from. */
     async readBuildRecord({ digest }: { digest: Digest }) {
       const sealed = (await ledger()).sealed.get(digest)
-      if (sealed === undefined) throw new KilnError('not_found', `${digest} is not a sealed artifact`)
+      if (sealed === undefined)
+        throw new KilnError('not_found', `${digest} is not a sealed artifact`)
       const { app, build, source, files, template } = sealed.body
       const checked = await templates.get(template.lock)
       if (checked === undefined) {
-        throw new KilnError('input_unavailable', `the store does not hold template ${template.name} at lock ${template.lock}`)
+        throw new KilnError(
+          'input_unavailable',
+          `the store does not hold template ${template.name} at lock ${template.lock}`,
+        )
       }
       return { app, build, source, files, template: checked }
     },

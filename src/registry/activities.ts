@@ -59,6 +59,24 @@ export function registryActivities({ store }: { store: BlobStore }) {
       }
       return { referrers }
     },
+
+    /** Attaches one more signed statement to a published artifact: a provisioning key, above all. */
+    async attachBundle(request: {
+      repository: string
+      subject: Digest
+      bundle: BundleAt
+    }): Promise<Descriptor> {
+      const { repository, bundle } = request
+      const manifest = await bytesAt(blobKey(request.subject))
+      return attachReferrer(store, {
+        repository,
+        subject: await publishManifest(store, { repository, manifest }),
+        artifactType: bundleMediaType,
+        mediaType: bundleMediaType,
+        content: await bytesAt(bundle.key),
+        annotations: bundleAnnotations(bundle),
+      })
+    },
   }
 }
 

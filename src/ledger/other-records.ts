@@ -1,0 +1,88 @@
+import type { Digest } from '../domain/digest.ts'
+import { environmentOf } from '../domain/ledger.ts'
+import type { EnvironmentName } from '../domain/name.ts'
+import type { ChangeRequest, Drift } from '../domain/request.ts'
+import { timeOf, type RecordDependencies } from './record.ts'
+
+export async function recordDrifts(
+  dependencies: RecordDependencies,
+  {
+    request,
+    drifts,
+  }: {
+    request: ChangeRequest
+    drifts: readonly Drift[]
+  },
+): Promise<void> {
+  const { environment, id } = request
+  const { epoch } = environmentOf(await dependencies.ledger(), environment)
+  const artifact = await activeArtifact(dependencies, environment)
+  for (const [at, drift] of drifts.entries()) {
+    await dependencies.decide({
+      id: `drift ${id} ${at}`,
+      signable: {
+        kind: 'drift',
+        time: timeOf(dependencies),
+        artifact,
+        body: { environment, epoch, ...drift },
+      },
+    })
+  }
+}
+
+export async function recordRelease(
+  dependencies: RecordDependencies,
+  {
+    request,
+    hold,
+  }: {
+    request: ChangeRequest
+    hold: string
+  },
+): Promise<void> {
+  const { environment, reason, principal } = request
+  await dependencies.decide({
+    id: `release ${request.id}`,
+    signable: {
+      kind: 'release',
+      time: timeOf(dependencies),
+      artifact: await activeArtifact(dependencies, environment),
+      body: { environment, change: hold, reason, requestedBy: principal.name },
+    },
+  })
+}
+
+export async function recordRefusal(
+  dependencies: RecordDependencies,
+  input: {
+    request: ChangeRequest
+    rule: string
+    message: string
+  },
+): Promise<void> {
+  const { request, rule, message } = input
+  const { environment, wish, principal, id } = request
+  await dependencies.decide({
+    id: `refusal ${id}`,
+    signable: {
+      kind: 'refusal',
+      time: timeOf(dependencies),
+      artifact:
+        wish.kind === 'promotion' ? wish.digest : await activeArtifact(dependencies, environment),
+      body: {
+        environment,
+        change: id,
+        rule,
+        message: message.slice(0, 500),
+        requestedBy: principal.name,
+      },
+    },
+  })
+}
+
+async function activeArtifact(
+  { ledger }: RecordDependencies,
+  environment: EnvironmentName,
+): Promise<Digest | null> {
+  return environmentOf(await ledger(), environment).active?.body.digest ?? null
+}

@@ -1,0 +1,36 @@
+import { join } from 'node:path'
+
+/** Where everything lies below Kiln's home; the names are part of the backup guide. */
+export type Paths = ReturnType<typeof pathsOf>
+
+export function pathsOf(home: string) {
+  const at = (...parts: string[]) => join(home, ...parts)
+  return {
+    home,
+    /** The object store: the truth. */
+    store: at('store'),
+    /** Signing keys, the signer's alone. */
+    keys: at('keys'),
+    /** Public: trusted root, roles, public keys. */
+    trust: at('trust'),
+    token: at('token'),
+    /** The registry's passwords: `host`, `build`, `reader`. */
+    credentials: at('credentials.json'),
+    /** A Docker client configuration with the reader's password, for cosign and others. */
+    dockerConfig: at('docker-config'),
+    /** Address of the running API, for the command line. */
+    api: at('api.json'),
+    run: at('run'),
+    signerSocket: at('run', 'signer.sock'),
+    haproxySocket: at('run', 'haproxy.sock'),
+    logs: at('logs'),
+    buildLogs: at('logs', 'builds'),
+    index: at('index'),
+    temporal: at('temporal'),
+    host: at('host'),
+    edge: at('edge'),
+    source: at('source'),
+    work: at('work'),
+    templates: at('templates'),
+  }
+}
