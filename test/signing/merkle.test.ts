@@ -8,7 +8,12 @@ import {
   verifyConsistency,
   verifyInclusion,
 } from '../../signing/merkle.ts'
-import { naiveConsistency, naiveInclusion, naiveLeafHash, naiveRoot } from './naive-tree.ts'
+import {
+  naiveConsistency,
+  naiveInclusion,
+  naiveLeafHash,
+  naiveRoot,
+} from '../helpers/naive-tree.ts'
 
 const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString('hex')
 const leaves = (size: number) =>
