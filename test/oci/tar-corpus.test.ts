@@ -10,7 +10,7 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { expect, onTestFinished, test } from 'vitest'
 import { encodeName, escapeName, unescapeName } from '../../src/oci/entry-name.ts'
 import type { TarType } from '../../src/oci/tar-entry.ts'
@@ -40,7 +40,7 @@ const exotic: Sample[] = [
   sample(encodeName('é-ünïcode-\u{1f525}')),
   sample(latin([0x66, 0xff, 0xfe, 0x80])),
   sample(`${'long/'.repeat(30)}name`, { content: 'deep' }),
-  sample(encodeName(`${'é'.repeat(120)}`)),
+  sample(encodeName('é'.repeat(120))),
   sample('soft', { type: 'symlink', mode: 0o777, linkname: '../up' }),
   sample('soft-long', { type: 'symlink', mode: 0o777, linkname: 'x'.repeat(300) }),
   sample('soft-bytes', { type: 'symlink', mode: 0o777, linkname: latin([0xff, 0x2f, 0xfe]) }),
@@ -226,7 +226,7 @@ test('any file comes back as it was, in chunks of any size', async () => {
   )
 })
 
-test('a flipped byte in a header is refused or changes nothing but the padding', async () => {
+test('a changed byte in a header is refused', async () => {
   const bytes = await tarOf([sample('file', { content: 'content' })])
   await fc.assert(
     fc.asyncProperty(number(511), number(254), async (at, change) => {
