@@ -1,0 +1,1 @@
+export function parseDockerfile(_text: string, _options: { place: string }): void {}
