@@ -1,0 +1,94 @@
+import { createServer } from 'node:net'
+import { mkdir } from 'node:fs/promises'
+import { dirname } from 'node:path'
+import { KilnError } from '../domain/error.ts'
+import type { EnvironmentName } from '../domain/name.ts'
+import { replaceFile } from '../store/replace-file.ts'
+import { edgeAddress, renderConfig, renderMap } from './config.ts'
+import type { EdgePaths } from './master.ts'
+import { environmentIn, readState, withPort, type EdgeState } from './state.ts'
+
+/** Changes of the state, one at a time: state durable, then map and configuration, then HAProxy is told. */
+export type Edge = {
+  paths: EdgePaths
+  read: () => Promise<EdgeState>
+  /** Writes what `change` makes of the state, and HAProxy's files from it; runs `tell` before any other change. */
+  write: (
+    change: (state: EdgeState) => EdgeState | Promise<EdgeState>,
+    tell?: () => Promise<void>,
+  ) => Promise<EdgeState>
+}
+
+export function openEdge(paths: EdgePaths, crashPoint: (name: string) => void): Edge {
+  let last: Promise<unknown> = Promise.resolve()
+
+  async function apply(...[change, tell]: Parameters<Edge['write']>): Promise<EdgeState> {
+    const next = await change(await readState(paths.state))
+    await replaceFile(paths.state, `${JSON.stringify(next, null, 2)}\n`)
+    crashPoint('edge.state')
+    await writeFiles(paths, next)
+    crashPoint('edge.config')
+    await tell?.()
+    return next
+  }
+
+  return {
+    paths,
+    read: () => readState(paths.state),
+    write(change, tell) {
+      const mine = last.then(() => apply(change, tell))
+      last = mine.catch(() => undefined)
+      return mine
+    },
+  }
+}
+
+async function writeFiles(paths: EdgePaths, state: EdgeState): Promise<void> {
+  await replaceFile(paths.map, renderMap(state))
+  await replaceFile(paths.config, renderConfig(state, paths))
+}
+
+/** Makes HAProxy's files from the state that was left, or empty ones: before HAProxy is started. */
+export async function renderInitialConfig(paths: EdgePaths): Promise<void> {
+  await mkdir(dirname(paths.config), { recursive: true, mode: 0o700 })
+  await mkdir(dirname(paths.socket), { recursive: true, mode: 0o700 })
+  await writeFiles(paths, await readState(paths.state))
+}
+
+/** HAProxy as the supervisor starts it: in the foreground, with a master that outlives reloads. */
+export function haproxyCommand(paths: EdgePaths, haproxy = 'haproxy'): readonly string[] {
+  return [haproxy, '-W', '-db', '-f', paths.config, '-S', `${paths.masterSocket},mode,600`]
+}
+
+export type PortRange = { first: number; last: number }
+
+/** Gives the environment a port that no other has and no program listens on. */
+export async function withFreePort(
+  state: EdgeState,
+  environment: EnvironmentName,
+  { first, last }: PortRange,
+): Promise<EdgeState> {
+  const taken = new Set(state.environments.map((one) => one.port))
+  const own = environmentIn(state, environment)?.port
+  if (own !== undefined && (await isFree(own))) return state
+  for (let port = first; port <= last; port++) {
+    if (!taken.has(port) && (await isFree(port))) return withPort(state, environment, port)
+  }
+  throw new KilnError(
+    'edge_unavailable',
+    `no port from ${first} to ${last} is free for ${environment}`,
+    {
+      fix: 'end the program that listens there, or give the edge a wider range',
+    },
+  )
+}
+
+function isFree(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const server = createServer()
+    server.once('error', () => resolve(false))
+    server.listen({ host: edgeAddress, port, exclusive: true }, () => {
+      server.close(() => resolve(true))
+    })
+  })
+}

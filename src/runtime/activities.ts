@@ -1,0 +1,212 @@
+import type { Logger } from 'pino'
+import type { Definition } from '../domain/definition.ts'
+import type { Digest } from '../domain/digest.ts'
+import type { Attempt, Effect, Endpoint } from '../domain/effect.ts'
+import { KilnError } from '../domain/error.ts'
+import { parseEnvironmentName, type EnvironmentName } from '../domain/name.ts'
+import type { Leaf } from '../domain/statement.ts'
+import type { DockerClient } from '../docker/client.ts'
+import { ensureNetwork, findContainers, type Found } from './engine.ts'
+import type { HostFence } from './fence.ts'
+import { takeKey } from './host-record.ts'
+import type { Pull } from './image.ts'
+import { endInstances, ensureInstance, isOwn, type Workshop } from './instances.ts'
+import { networkName, type Naming } from './label.ts'
+import { answersReady, waitUntilReady } from './ready.ts'
+
+/** What a host asks before it starts anything. `seen` is what it saw before: a ledger that ends earlier is not believed. */
+export type AdmissionRequest = {
+  environment: EnvironmentName
+  digest: Digest
+  definition: Digest
+  key: Leaf
+  seen: { epoch: number; sequence: number }
+}
+
+/**
+ * Verifies for the host itself that the key is valid and that the ledger admits the pair here, and gives
+ * the definition's content, checked against its digest. Throws `verification_failed` or `refused`.
+ */
+export type Admission = {
+  check: (request: AdmissionRequest) => Promise<{ definition: Definition }>
+}
+
+export type RuntimeDependencies = {
+  docker: DockerClient
+  naming: Naming
+  fence: HostFence
+  admission: Admission
+  pull: Pull
+  logger: Logger
+  now: () => Date
+  /** The activity that is running now, as Temporal's context knows it. */
+  activity: () => Attempt
+  crashPoint?: (name: string) => void
+}
+
+export type Instance = Endpoint & {
+  digest: Digest
+  definition: Digest
+  key: Leaf
+  epoch: number
+  /** The engine's word: `running`, `exited`, `paused`, … */
+  state: string
+  /** Runs, was made by this host, and answers its readiness path now. */
+  healthy: boolean
+}
+
+export type StartRequest = Effect & {
+  key: Leaf
+  digest: Digest
+  definition: Digest
+  sequence: number
+  /** How many to start, beside those that are kept. */
+  count: number
+  /** Names of instances that serve and stay; nothing here touches them. */
+  keep: readonly string[]
+}
+
+export type RuntimeActivities = ReturnType<typeof runtimeActivities>
+
+/** Everything a host does with instances. Each may be repeated, and killed after its work. */
+export function runtimeActivities(dependencies: RuntimeDependencies) {
+  const { fence, activity, logger } = dependencies
+  const workshop: Workshop = {
+    ...dependencies,
+    crashPoint: dependencies.crashPoint ?? (() => undefined),
+  }
+
+  return {
+    /** What runs, without what Kiln did not make. */
+    async observe({ environment }: { environment: EnvironmentName }): Promise<{
+      instances: Instance[]
+    }> {
+      const found = await findContainers(workshop, environment)
+      const instances = await Promise.all(found.map((one) => observed(workshop, one)))
+      return { instances: instances.filter((one) => one !== null) }
+    },
+
+    /**
+     * Starts `count` instances of the artifact under the key; answers with these alone. Refuses before
+     * anything is made: an old epoch, another key in the same epoch, a denied digest, what admission says.
+     */
+    startInstances: (request: StartRequest): Promise<{ instances: Endpoint[] }> =>
+      fence.run(request, activity(), (signal) =>
+        start({ dependencies, workshop }, request, signal),
+      ),
+
+    /** Waits until all answer their readiness path. Throws `change_failed` with the failing one's last lines. */
+    async waitReady(
+      request: Effect & { definition: Digest; instances: readonly Endpoint[] },
+    ): Promise<void> {
+      const found = await findContainers(workshop, request.environment)
+      const network = networkName(workshop.naming, request.environment)
+      const attempt = fenced(fence, request, activity())
+      await Promise.all(
+        request.instances.map(({ name, id }) => {
+          const labels = found.find((one) => one.id === id)?.labels
+          if (!labels || labels.definition !== request.definition) {
+            throw new KilnError('change_failed', `the instance ${name} is gone`, { place: name })
+          }
+          return waitUntilReady(
+            dependencies,
+            { name, id, network, settings: labels.settings },
+            attempt,
+          )
+        }),
+      )
+    },
+
+    /** Ends everything of the environment that is not kept, what Kiln did not make included. */
+    stopInstances: (request: Effect & { keep: readonly string[] }): Promise<void> =>
+      fence.run(request, activity(), async () => {
+        const found = await findContainers(workshop, request.environment)
+        const ending = found.filter(
+          (one) => !(request.keep.includes(one.name) && isOwn(workshop, one)),
+        )
+        await endInstances(workshop, request, ending)
+        logger.info(
+          { environment: request.environment, ended: ending.map((one) => one.name) },
+          'instances ended',
+        )
+      }),
+  }
+}
+
+async function start(
+  { dependencies, workshop }: { dependencies: RuntimeDependencies; workshop: Workshop },
+  request: StartRequest,
+  signal: AbortSignal,
+): Promise<{ instances: Endpoint[] }> {
+  const { admission, fence, pull } = dependencies
+  const { environment, digest, definition: definitionDigest, key, sequence } = request
+  const seen = fence.record(environment)
+  const { definition } = await admission.check({
+    environment,
+    digest,
+    definition: definitionDigest,
+    key,
+    seen: { epoch: seen.epoch, sequence: seen.sequence },
+  })
+  if (fence.isDenied(digest)) {
+    throw new KilnError('refused', `this host has seen ${digest} denied`, { place: 'denied' })
+  }
+  await fence.note(environment, (record) => takeKey(record, { leaf: key, sequence }))
+  const { app } = parseEnvironmentName(environment)
+  const imageId = await pull({ app, digest, signal })
+  workshop.crashPoint('runtime.pulled')
+  const network = await ensureNetwork(workshop, environment)
+  workshop.crashPoint('runtime.network')
+  signal.throwIfAborted()
+  const mould = {
+    effect: effectOf(request),
+    key,
+    digest,
+    definitionDigest,
+    definition,
+    imageId,
+    network,
+  }
+  const instances = await Promise.all(
+    Array.from({ length: request.count }, (_, index) => ensureInstance(workshop, mould, index + 1)),
+  )
+  dependencies.logger.info(
+    { environment, epoch: request.epoch, started: instances.map((one) => one.name) },
+    'instances started',
+  )
+  return { instances }
+}
+
+function effectOf({ environment, epoch, change }: Effect): Effect {
+  return { environment, epoch, change }
+}
+
+/** An attempt whose every sign of life first asks whether its epoch still counts. */
+function fenced(fence: HostFence, effect: Effect, attempt: Attempt): Attempt {
+  return {
+    signal: attempt.signal,
+    heartbeat: () => {
+      fence.assertCurrent(effect)
+      attempt.heartbeat()
+    },
+  }
+}
+
+async function observed(workshop: Workshop, found: Found): Promise<Instance | null> {
+  const { labels } = found
+  if (labels === null) return null
+  const { port, readiness } = labels.settings
+  const alive = found.state === 'running' && found.address !== '' && isOwn(workshop, found)
+  return {
+    name: found.name,
+    id: found.id,
+    address: found.address,
+    port,
+    digest: labels.digest,
+    definition: labels.definition,
+    key: labels.key,
+    epoch: labels.epoch,
+    state: found.state,
+    healthy: alive && (await answersReady({ address: found.address, port, ...readiness })),
+  }
+}

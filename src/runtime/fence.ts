@@ -1,0 +1,160 @@
+import { mkdir, readdir, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { z } from 'zod'
+import type { Digest } from '../domain/digest.ts'
+import type { Attempt, Effect, EffectFence } from '../domain/effect.ts'
+import { KilnError } from '../domain/error.ts'
+import type { EnvironmentName } from '../domain/name.ts'
+import { errnoOf } from '../store/disk.ts'
+import { lockFolder } from '../store/folder-lock.ts'
+import { replaceFile } from '../store/replace-file.ts'
+import { emptyRecord, parseRecord, recordFile, takeEpoch, type HostRecord } from './host-record.ts'
+
+/** What a host has seen and done, durable before it acts on it. */
+export interface HostFence extends EffectFence {
+  /** Throws `fenced` when a higher epoch was seen; changes nothing. */
+  assertCurrent(effect: Effect): void
+  record(environment: EnvironmentName): HostRecord
+  /** Changes the record; durable once resolved. */
+  note(
+    environment: EnvironmentName,
+    change: (record: HostRecord) => HostRecord,
+  ): Promise<HostRecord>
+  environments(): readonly EnvironmentName[]
+  /** From now on the digest starts nowhere on this host, whatever it is told later. */
+  deny(digests: readonly Digest[]): Promise<void>
+  isDenied(digest: Digest): boolean
+  close(): void
+}
+
+const heartbeatEveryMs = 2000
+const deniedFile = 'denied.json'
+const deniedForm = z.strictObject({ version: z.literal(1), digests: z.array(z.string()) })
+
+/**
+ * Opens the host's memory and makes this process the only one that acts for it, until `close` or death.
+ * Throws `already_running` when another process does, `store_unsuitable` when the memory is damaged.
+ */
+export async function openFence({ folder }: { folder: string }): Promise<HostFence> {
+  await mkdir(folder, { recursive: true, mode: 0o700 })
+  const lock = await lockFolder(folder)
+  try {
+    const memory = await readMemory(folder)
+    return { ...memory, ...oneAtATime(memory), close: lock.release }
+  } catch (error) {
+    lock.release()
+    throw error
+  }
+}
+
+type Memory = Omit<HostFence, 'run' | 'close'>
+
+async function readMemory(folder: string): Promise<Memory> {
+  const records = await readRecords(folder)
+  const denied = await readDenied(folder)
+  const inTurn = turns()
+
+  const record = (environment: EnvironmentName) =>
+    records.get(environment) ?? emptyRecord(environment)
+  return {
+    record,
+    assertCurrent: (effect) => void takeEpoch(record(effect.environment), effect.epoch),
+    environments: () => [...records.keys()],
+    isDenied: (digest) => denied.has(digest),
+    note: (environment, change) =>
+      inTurn(environment, async () => {
+        const next = change(record(environment))
+        await replaceFile(join(folder, recordFile(environment)), `${JSON.stringify(next)}\n`)
+        records.set(environment, next)
+        return next
+      }),
+    async deny(digests) {
+      const fresh = digests.filter((digest) => !denied.has(digest))
+      for (const digest of fresh) denied.add(digest)
+      if (fresh.length === 0) return
+      await inTurn(deniedFile, () => {
+        const content = { version: 1, digests: [...denied].toSorted() }
+        return replaceFile(join(folder, deniedFile), `${JSON.stringify(content)}\n`)
+      })
+    },
+  }
+}
+
+function oneAtATime({ assertCurrent, note }: Memory): Pick<HostFence, 'run'> {
+  const inTurn = turns()
+  const running = new Map<EnvironmentName, AbortController>()
+
+  return {
+    async run(effect, attempt, act) {
+      await note(effect.environment, (record) => takeEpoch(record, effect.epoch))
+      running
+        .get(effect.environment)
+        ?.abort(
+          new KilnError('fenced', `a newer attempt at ${effect.environment} overtook this one`),
+        )
+      const own = new AbortController()
+      const signal = AbortSignal.any([attempt.signal, own.signal])
+      return beating(attempt, () =>
+        inTurn(effect.environment, async () => {
+          signal.throwIfAborted()
+          assertCurrent(effect)
+          running.set(effect.environment, own)
+          try {
+            return await act(signal)
+          } finally {
+            running.delete(effect.environment)
+          }
+        }),
+      )
+    },
+  }
+}
+
+/** Runs work one after the other under each name, in the order asked for. */
+export function turns(): <T>(name: string, work: () => Promise<T>) => Promise<T> {
+  const tails = new Map<string, Promise<unknown>>()
+  return (name, work) => {
+    const mine = (tails.get(name) ?? Promise.resolve()).then(work)
+    const settled = mine.then(
+      () => undefined,
+      () => undefined,
+    )
+    tails.set(name, settled)
+    return mine
+  }
+}
+
+async function beating<T>(attempt: Attempt, work: () => Promise<T>): Promise<T> {
+  const timer = setInterval(() => attempt.heartbeat(), heartbeatEveryMs)
+  try {
+    return await work()
+  } finally {
+    clearInterval(timer)
+  }
+}
+
+async function readRecords(folder: string): Promise<Map<EnvironmentName, HostRecord>> {
+  const names = (await readdir(folder)).filter(
+    (name) => name.endsWith('.json') && name !== deniedFile,
+  )
+  const records = await Promise.all(
+    names.map(async (name) =>
+      parseRecord(await readFile(join(folder, name), 'utf8'), join(folder, name)),
+    ),
+  )
+  return new Map(records.map((record) => [record.environment, record]))
+}
+
+async function readDenied(folder: string): Promise<Set<string>> {
+  const path = join(folder, deniedFile)
+  try {
+    return new Set(deniedForm.parse(JSON.parse(await readFile(path, 'utf8'))).digests)
+  } catch (cause) {
+    if (errnoOf(cause) === 'ENOENT') return new Set()
+    throw new KilnError('store_unsuitable', 'the host cannot read which digests were denied', {
+      place: path,
+      cause,
+      fix: 'restore the file from a backup, or remove it and let kiln tell the host anew',
+    })
+  }
+}

@@ -1,0 +1,96 @@
+import { z } from 'zod'
+import { KilnError } from '../domain/error.ts'
+import { parseEnvironmentName, type EnvironmentName } from '../domain/name.ts'
+import type { Leaf } from '../domain/statement.ts'
+
+/** What a host remembers of one environment; a host that forgot would obey the past. */
+export type HostRecord = {
+  version: 1
+  environment: EnvironmentName
+  /** The highest epoch that was seen. */
+  epoch: number
+  /** The highest key sequence that was seen. */
+  sequence: number
+  /** The key that instances of `epoch` were started under. One epoch has one key. */
+  key: Leaf | null
+  /** Containers that Kiln itself made, by id, with the engine's start time; empty until it is known. */
+  made: Readonly<Record<string, string>>
+  /** Containers that Kiln itself ends or ended, newest last: their end is no drift. */
+  ended: readonly string[]
+}
+
+/** How many ended containers are remembered; a late event or scan never looks back further. */
+const endedLimit = 200
+
+const form = z.strictObject({
+  version: z.literal(1),
+  environment: z.string(),
+  epoch: z.int().nonnegative(),
+  sequence: z.int().nonnegative(),
+  key: z.string().nullable(),
+  made: z.record(z.string(), z.string()),
+  ended: z.array(z.string()),
+})
+
+export function emptyRecord(environment: EnvironmentName): HostRecord {
+  return { version: 1, environment, epoch: 0, sequence: 0, key: null, made: {}, ended: [] }
+}
+
+/** `<app>.<environment>.json`: names have no dots, so this is unambiguous. */
+export function recordFile(environment: EnvironmentName): string {
+  return `${environment.replace('/', '.')}.json`
+}
+
+export function parseRecord(text: string, place: string): HostRecord {
+  try {
+    const found = form.parse(JSON.parse(text))
+    return { ...found, environment: parseEnvironmentName(found.environment).name }
+  } catch (cause) {
+    throw new KilnError('store_unsuitable', 'the host cannot read what it had seen', {
+      place,
+      cause,
+      fix: 'restore the file from a backup; without it this host cannot tell an old order from a new one',
+    })
+  }
+}
+
+/** The record once `epoch` is taken; throws `fenced` when a higher one was seen. */
+export function takeEpoch(record: HostRecord, epoch: number): HostRecord {
+  if (!Number.isSafeInteger(epoch) || epoch < 1) {
+    throw new KilnError('invalid_input', `not an epoch: ${epoch}`)
+  }
+  if (epoch < record.epoch) {
+    throw new KilnError(
+      'fenced',
+      `epoch ${epoch} of ${record.environment} is over: this host has seen ${record.epoch}`,
+    )
+  }
+  return epoch === record.epoch ? record : { ...record, epoch, key: null }
+}
+
+/** The record once its epoch acts under a key; throws `fenced` when it acted under another. */
+export function takeKey(record: HostRecord, key: { leaf: Leaf; sequence: number }): HostRecord {
+  if (record.key !== null && record.key !== key.leaf) {
+    throw new KilnError(
+      'fenced',
+      `epoch ${record.epoch} of ${record.environment} already has another key`,
+    )
+  }
+  return { ...record, key: key.leaf, sequence: Math.max(record.sequence, key.sequence) }
+}
+
+export function noteMade(record: HostRecord, id: string, startedAt: string): HostRecord {
+  return { ...record, made: { ...record.made, [id]: startedAt } }
+}
+
+/** Before they are ended: so that nobody takes their end for tampering. */
+export function noteEnding(record: HostRecord, ids: readonly string[]): HostRecord {
+  const ended = [...record.ended.filter((id) => !ids.includes(id)), ...ids].slice(-endedLimit)
+  return { ...record, ended }
+}
+
+/** After they are gone. */
+export function noteGone(record: HostRecord, ids: readonly string[]): HostRecord {
+  const made = Object.entries(record.made).filter(([id]) => !ids.includes(id))
+  return { ...record, made: Object.fromEntries(made) }
+}

@@ -1,0 +1,109 @@
+import { z } from 'zod'
+import type { Definition } from '../domain/definition.ts'
+import { isDigest, type Digest } from '../domain/digest.ts'
+import { isLabel, parseEnvironmentName, type EnvironmentName } from '../domain/name.ts'
+import type { Leaf } from '../domain/statement.ts'
+
+/** What an instance needs of its definition while it lives; it carries it itself. */
+export type Settings = Pick<Definition, 'port' | 'readiness' | 'start' | 'stop'>
+
+/** What Kiln writes on each container it makes. */
+export type InstanceLabels = {
+  environment: EnvironmentName
+  epoch: number
+  change: string
+  digest: Digest
+  definition: Digest
+  key: Leaf
+  host: string
+  settings: Settings
+}
+
+const settingsForm = z.strictObject({
+  port: z.int(),
+  readiness: z.strictObject({ path: z.string(), intervalMs: z.number(), timeoutMs: z.number() }),
+  start: z.strictObject({ timeoutMs: z.number() }),
+  stop: z.strictObject({ graceMs: z.number(), drainMs: z.number() }),
+})
+
+export function settingsOf({ port, readiness, start, stop }: Definition): Settings {
+  return { port, readiness, start, stop }
+}
+
+export function writeLabels(labels: InstanceLabels): Record<string, string> {
+  return {
+    'kiln.environment': labels.environment,
+    'kiln.epoch': String(labels.epoch),
+    'kiln.change': labels.change,
+    'kiln.digest': labels.digest,
+    'kiln.definition': labels.definition,
+    'kiln.key': labels.key,
+    'kiln.host': labels.host,
+    'kiln.settings': JSON.stringify(labels.settings),
+  }
+}
+
+const labelsForm = z.object({
+  'kiln.environment': z.string().transform((text) => parseEnvironmentName(text).name),
+  'kiln.epoch': z
+    .string()
+    .regex(/^[1-9]\d{0,14}$/)
+    .transform(Number),
+  'kiln.change': z.string().min(1),
+  'kiln.digest': z.custom<Digest>((text) => typeof text === 'string' && isDigest(text)),
+  'kiln.definition': z.custom<Digest>((text) => typeof text === 'string' && isDigest(text)),
+  'kiln.key': z.string().min(1),
+  'kiln.host': z.string().min(1),
+  'kiln.settings': z.string().transform((text) => settingsForm.parse(JSON.parse(text))),
+})
+
+/** Null when a label is missing or malformed: then Kiln did not make the container. */
+export function readLabels(found: Readonly<Record<string, string>>): InstanceLabels | null {
+  try {
+    const labels = labelsForm.parse(found)
+    return {
+      environment: labels['kiln.environment'],
+      epoch: labels['kiln.epoch'],
+      change: labels['kiln.change'],
+      digest: labels['kiln.digest'],
+      definition: labels['kiln.definition'],
+      key: labels['kiln.key'],
+      host: labels['kiln.host'],
+      settings: labels['kiln.settings'],
+    }
+  } catch {
+    return null
+  }
+}
+
+/** How one host names what it makes; two hosts on one engine need different prefixes. */
+export type Naming = { host: string; prefix: string }
+
+/** `<prefix>.<app>.<environment>`: the environment's network, and how its instances' names begin. */
+export function networkName({ prefix }: Naming, environment: EnvironmentName): string {
+  return `${prefix}.${environment.replace('/', '.')}`
+}
+
+export function instanceName(
+  naming: Naming,
+  effect: { environment: EnvironmentName; epoch: number },
+  number: number,
+): string {
+  return `${networkName(naming, effect.environment)}.${effect.epoch}.${number}`
+}
+
+/**
+ * Which environment of this host a container belongs to, or pretends to by its label or its name alone.
+ * Null for everything else, what other hosts made included.
+ */
+export function environmentOfContainer(
+  { host, prefix }: Naming,
+  container: { name: string; labels: Readonly<Record<string, string>> },
+): EnvironmentName | null {
+  const maker = container.labels['kiln.host']
+  if (maker !== undefined && maker !== host) return null
+  const [app = '', environment = ''] = container.name.startsWith(`${prefix}.`)
+    ? container.name.slice(prefix.length + 1).split('.')
+    : (container.labels['kiln.environment'] ?? '').split('/')
+  return isLabel(app) && isLabel(environment) ? `${app}/${environment}` : null
+}
