@@ -23,6 +23,8 @@ export type EnvironmentState = {
   instances: number
   /** What a rollback left until a person releases it. */
   hold: { change: string; reason: string; by: string; since: string } | null
+  /** The last change that ended, and how. */
+  closed: FactOf<'change'> | null
   outcome: FactOf<'activation'> | null
 }
 
@@ -61,6 +63,7 @@ export function emptyEnvironment(environment: EnvironmentName): EnvironmentState
     good: [],
     instances: 0,
     hold: null,
+    closed: null,
     outcome: null,
   }
 }
@@ -103,7 +106,7 @@ function needsKey(change: FactOf<'change'>): boolean {
 }
 
 function afterActivation(state: EnvironmentState, fact: FactOf<'activation'>): EnvironmentState {
-  const closed = { ...state, open: null, pending: null, outcome: fact }
+  const closed = { ...state, open: null, pending: null, closed: state.open, outcome: fact }
   const { open, pending } = state
   if (fact.body.outcome === 'failed' || open === null) return closed
   const active = pending ?? state.active

@@ -30,6 +30,13 @@ const once = {
 
 export function createEngine({ client, host }: { client: Client; host: string }) {
   const { workflow } = client
+  return { ...changes(workflow, host), ...builds(workflow), ...looks(workflow) }
+}
+
+type Workflows = Client['workflow']
+
+/** Requests to environments. */
+function changes(workflow: Workflows, host: string) {
   const environmentStart = (environment: EnvironmentName) => ({
     workflowId: environmentWorkflowId(environment),
     taskQueue,
@@ -64,7 +71,12 @@ export function createEngine({ client, host }: { client: Client; host: string })
         .getHandle(environmentWorkflowId(environment))
         .executeUpdate('cancel', { args: [operation] })
     },
+  }
+}
 
+/** Deliveries, builds and rebuilds. */
+function builds(workflow: Workflows) {
+  return {
     async cancelWorkflow(id: string): Promise<void> {
       await workflow.getHandle(id).cancel().catch(ignoreMissing)
     },
@@ -98,7 +110,12 @@ export function createEngine({ client, host }: { client: Client; host: string })
           if (!(error instanceof WorkflowFailedError)) throw error
         })
     },
+  }
+}
 
+/** Progress, as the workflows tell it. */
+function looks(workflow: Workflows) {
+  return {
     async environmentOperation(
       environment: EnvironmentName,
       id: string,

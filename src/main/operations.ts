@@ -28,62 +28,11 @@ export function deliveryId(repository: string, revision: string, asked: string):
 }
 
 /** The API's long work on Temporal. */
-export function createOperations({ engine, ledger, now }: Dependencies): Operations {
+export function createOperations(dependencies: Dependencies): Operations {
+  const { engine, ledger } = dependencies
   const get = (id: string) => readOperation(engine, id)
-
-  async function must(id: string): Promise<Operation> {
-    const operation = await get(id)
-    if (operation === undefined) throw new KilnError('internal', `operation ${id} was not taken up`)
-    return operation
-  }
-
-  async function change(
-    asked: Asked,
-    part: { environment: ChangeRequest['environment']; wish: Wish; reason: string },
-  ): Promise<Operation> {
-    const id = changeId(part.environment, tailFrom(asked.id))
-    await mustBeKnown(await ledger(), part.environment)
-    await engine.request({
-      id,
-      principal: asked.principal,
-      requestedAt: now().toISOString(),
-      ...part,
-    })
-    return must(id)
-  }
-
   return {
-    async startBuild(asked, { repository, revision, useCache }) {
-      const id = deliveryId(repository, revision, asked.id)
-      const requestedAt = now().toISOString()
-      await engine.startDelivery({
-        id,
-        repository,
-        revision,
-        useCache,
-        principal: asked.principal,
-        requestedAt,
-      })
-      return must(id)
-    },
-    async startRebuild(asked, { digest }) {
-      const id = `rebuild.${tailFrom(asked.id, digest)}`
-      await engine.startRebuild({
-        id,
-        digest,
-        principal: asked.principal,
-        requestedAt: now().toISOString(),
-      })
-      return must(id)
-    },
-    promote: (asked, { environment, digest, reason }) =>
-      change(asked, { environment, reason, wish: { kind: 'promotion', digest, automatic: false } }),
-    rollback: (asked, { environment, to, reason }) =>
-      change(asked, { environment, reason, wish: { kind: 'rollback', to } }),
-    scale: (asked, { environment, instances, reason }) =>
-      change(asked, { environment, reason, wish: { kind: 'scale', instances } }),
-    release: (asked, { environment, reason }) =>
-      change(asked, { environment, reason, wish: { kind: 'release' } }),
+    ...starts(dependencies),
     async cancel(_asked, id) {
       const operation = await get(id)
       if (operation === undefined || hasEnded(operation)) return operation
@@ -98,8 +47,56 @@ export function createOperations({ engine, ledger, now }: Dependencies): Operati
   }
 }
 
+type Starts = Pick<
+  Operations,
+  'startBuild' | 'startRebuild' | 'promote' | 'rollback' | 'scale' | 'release'
+>
+
+function starts({ engine, ledger, now }: Dependencies): Starts {
+  const must = async (id: string): Promise<Operation> => {
+    const operation = await readOperation(engine, id)
+    if (operation === undefined) throw new KilnError('internal', `operation ${id} was not taken up`)
+    return operation
+  }
+  const change = async (
+    asked: Asked,
+    part: { environment: ChangeRequest['environment']; wish: Wish; reason: string },
+  ): Promise<Operation> => {
+    const id = changeId(part.environment, tailFrom(asked.id))
+    mustBeKnown(await ledger(), part.environment)
+    await engine.request({
+      id,
+      principal: asked.principal,
+      requestedAt: now().toISOString(),
+      ...part,
+    })
+    return must(id)
+  }
+  return {
+    async startBuild({ principal, id: asked }, { repository, revision, useCache }) {
+      const id = deliveryId(repository, revision, asked)
+      const requestedAt = now().toISOString()
+      await engine.startDelivery({ id, repository, revision, useCache, principal, requestedAt })
+      return must(id)
+    },
+    async startRebuild({ principal, id: asked }, { digest }) {
+      const id = `rebuild.${tailFrom(asked, digest)}`
+      await engine.startRebuild({ id, digest, principal, requestedAt: now().toISOString() })
+      return must(id)
+    },
+    promote: (asked, { environment, digest, reason }) =>
+      change(asked, { environment, reason, wish: { kind: 'promotion', digest, automatic: false } }),
+    rollback: (asked, { environment, to, reason }) =>
+      change(asked, { environment, reason, wish: { kind: 'rollback', to } }),
+    scale: (asked, { environment, instances, reason }) =>
+      change(asked, { environment, reason, wish: { kind: 'scale', instances } }),
+    release: (asked, { environment, reason }) =>
+      change(asked, { environment, reason, wish: { kind: 'release' } }),
+  }
+}
+
 /** An environment that no artifact's kiln.yaml names is a mistake in the request, not a wish. */
-async function mustBeKnown(ledger: Ledger, environment: string): Promise<void> {
+function mustBeKnown(ledger: Ledger, environment: string): void {
   const known = [...ledger.sealed.values()].flatMap(({ body }) =>
     body.pipeline.map((step) => `${body.app}/${step.environment}`),
   )
