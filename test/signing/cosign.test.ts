@@ -1,0 +1,140 @@
+import { mkdtemp, mkdir, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { execa } from 'execa'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { bundleBytes, withoutLogEntry, type LoggedBundle } from '../../signing/bundle.ts'
+import { canonicalJson, digestOf } from '../../signing/canonical.ts'
+import { cosignCommand } from '../../signing/cosign.ts'
+import { writeTrust } from '../../signing/trust-files.ts'
+import { verifyBundle } from '../../signing/verify.ts'
+import { findTool } from '../helpers/find-tool.ts'
+import { signedLog, type SignedLog } from '../helpers/signed-log.ts'
+import { example } from './examples.ts'
+import { tinyRegistry } from './tiny-registry.ts'
+
+/** What Kiln signs and logs, in the hands of the real cosign. */
+
+const artifact = canonicalJson({
+  schemaVersion: 2,
+  mediaType: 'application/vnd.oci.image.manifest.v1+json',
+  config: {
+    mediaType: 'application/vnd.oci.empty.v1+json',
+    digest: digestOf(Buffer.from('{}')),
+    size: 2,
+  },
+  layers: [],
+})
+const digest = digestOf(artifact)
+
+let folder: string
+let log: SignedLog
+let bundle: LoggedBundle
+let cosign: string
+
+beforeAll(async () => {
+  cosign = findTool('cosign')
+  folder = await mkdtemp(join(tmpdir(), 'kiln-cosign-'))
+  log = signedLog()
+  for (const seed of [1, 2, 3]) await log.add(example('sealed', seed))
+  const key = example('key')
+  await log.add({ ...key, body: { ...key.body, digest } })
+  await log.add(example('sealed', 4))
+  bundle = log.bundleAt(3)
+  await writeTrust(join(folder, 'trust'), log.trust)
+  await writeTrust(join(folder, 'other'), signedLog().trust)
+  await writeFile(join(folder, 'artifact'), artifact)
+})
+
+afterAll(() => rm(folder, { recursive: true, force: true }))
+
+/** No network, no home, no proxy: what is on disk must be enough. */
+const offline = () => ({
+  extendEnv: false,
+  reject: false,
+  env: { HOME: folder, https_proxy: 'http://127.0.0.1:1', http_proxy: 'http://127.0.0.1:1' },
+})
+
+async function verifyBlob(bytes: Uint8Array, key = 'trust/promote.pub', trust = 'trust') {
+  const path = join(folder, 'bundle.json')
+  await writeFile(path, bytes)
+  return execa(
+    cosign,
+    [
+      'verify-blob-attestation',
+      '--key',
+      join(folder, key),
+      '--trusted-root',
+      join(folder, trust, 'trusted_root.json'),
+      '--bundle',
+      path,
+      '--type',
+      'https://slsa.dev/verification_summary/v1',
+      join(folder, 'artifact'),
+    ],
+    offline(),
+  )
+}
+
+test('cosign accepts a provisioning key from files alone, and so does Kiln', async () => {
+  expect(verifyBundle(bundle, log.trust, { kind: 'key', subject: digest }).index).toBe(3)
+  const { exitCode, stderr } = await verifyBlob(bundleBytes(bundle))
+  expect(stderr).toContain('Verified OK')
+  expect(exitCode).toBe(0)
+})
+
+function flipped(text: string): string {
+  const bytes = Buffer.from(text, 'base64')
+  bytes[bytes.length - 3]! ^= 1
+  return bytes.toString('base64')
+}
+
+test('cosign refuses a flipped byte, another key, another log and no log entry', async () => {
+  const envelope = bundle.dsseEnvelope
+  const payload = { ...bundle, dsseEnvelope: { ...envelope, payload: flipped(envelope.payload) } }
+  const [entry] = bundle.verificationMaterial.tlogEntries
+  const proof = entry.inclusionProof
+  const hashes = proof.hashes.with(0, flipped(proof.hashes[0]!))
+  const tlogEntries = [{ ...entry, inclusionProof: { ...proof, hashes } }]
+  const moved = {
+    ...bundle,
+    verificationMaterial: { ...bundle.verificationMaterial, tlogEntries },
+  }
+  const whole = bundleBytes(bundle)
+  const results = [
+    await verifyBlob(canonicalJson(payload)),
+    await verifyBlob(canonicalJson(moved)),
+    await verifyBlob(whole, 'trust/build.pub'),
+    await verifyBlob(whole, 'trust/promote.pub', 'other'),
+    await verifyBlob(bundleBytes(withoutLogEntry(bundle))),
+  ]
+  expect(results.map((result) => result.exitCode === 0)).toEqual(results.map(() => false))
+})
+
+test('the printed line verifies the key on a registry that wants a sign-in', async () => {
+  const registry = await tinyRegistry(bundleBytes(bundle), 'kiln:secret', artifact)
+  try {
+    const host = `127.0.0.1:${registry.port}`
+    const config = join(folder, 'docker')
+    await mkdir(config, { recursive: true })
+    await writeFile(
+      join(config, 'config.json'),
+      JSON.stringify({ auths: { [host]: { auth: btoa('kiln:secret') } } }),
+    )
+    const reference = `${host}/hello@${digest}`
+    const command = cosignCommand({ trust: join(folder, 'trust'), reference })
+    expect(command[0]).toBe('cosign')
+    expect(command.join(' ')).not.toContain('insecure')
+    const run = (args: readonly string[]) => {
+      const options = offline()
+      return execa(cosign, args, { ...options, env: { ...options.env, DOCKER_CONFIG: config } })
+    }
+    const good = await run(command.slice(1))
+    expect(good.stderr).toContain('transparency log')
+    expect(good.exitCode).toBe(0)
+    const other = cosignCommand({ trust: join(folder, 'other'), reference })
+    expect((await run(other.slice(1))).exitCode).not.toBe(0)
+  } finally {
+    await registry.close()
+  }
+})
