@@ -1,6 +1,7 @@
 import { link, mkdir, open, unlink } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { KilnError } from '../domain/error.ts'
+import { sharedRun } from './shared-run.ts'
 
 const advice: Readonly<Record<string, string>> = {
   ENOSPC: 'free space on the disk, or move the folder to a larger one',
@@ -115,32 +116,12 @@ async function writeSynced(
   return path
 }
 
-/**
- * Syncs folders, many waiters by one call: whoever asks while a sync runs waits for the next one,
- * which begins after the link that they made.
- */
+/** Syncs folders, many waiters by one call: each waits for a sync that began after its link was made. */
 function sharedSync(): (path: string) => Promise<void> {
-  const running = new Map<string, Promise<void>>()
-  const queued = new Map<string, Promise<void>>()
-
-  function start(path: string): Promise<void> {
-    const run = syncFolder(path).finally(() => running.delete(path))
-    running.set(path, run)
-    return run
-  }
-
-  return (path) => {
-    const current = running.get(path)
-    if (current === undefined) return start(path)
-    const waiting = queued.get(path)
-    if (waiting !== undefined) return waiting
-    const next = current
-      .catch(() => {})
-      .then(() => {
-        queued.delete(path)
-        return start(path)
-      })
-    queued.set(path, next)
-    return next
+  const folders = new Map<string, () => Promise<void>>()
+  return async (path) => {
+    const sync = folders.get(path) ?? sharedRun(() => syncFolder(path))
+    folders.set(path, sync)
+    await sync()
   }
 }

@@ -1,10 +1,11 @@
-import { spawn, execFileSync } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
-import { join, resolve } from 'node:path'
+import { join } from 'node:path'
 import type { S3Settings } from '../../src/store/s3-client.ts'
+import { findTool } from './find-tool.ts'
 
 const bucket = 'kiln'
 
@@ -20,7 +21,7 @@ export async function startGateway(): Promise<Gateway> {
   mkdirSync(join(folder, 'data', bucket), { recursive: true })
   const port = await freePort()
   const child = spawn(
-    findGateway(),
+    findTool('versitygw'),
     [
       '--port',
       `127.0.0.1:${port}`,
@@ -61,15 +62,6 @@ export async function startGateway(): Promise<Gateway> {
       rmSync(folder, { recursive: true, force: true })
     },
   }
-}
-
-/** On PATH, or where set-up keeps its tools. */
-function findGateway(): string {
-  const tools = resolve(import.meta.dirname, '../../.cache/tools/bin')
-  const path = `${process.env['PATH'] ?? ''}:${tools}`
-  return execFileSync('/bin/sh', ['-c', 'command -v versitygw'], { env: { PATH: path } })
-    .toString()
-    .trim()
 }
 
 async function freePort(): Promise<number> {

@@ -1,0 +1,136 @@
+import { leafHash } from '../../signing/merkle.ts'
+import { attachLogEntry, type LoggedBundle } from '../../signing/bundle.ts'
+import { derOf, type TrustRoot } from '../../signing/trust.ts'
+import type { Logger } from 'pino'
+import { KilnError } from '../domain/error.ts'
+import { emptyLedger, fold, type Ledger } from '../domain/ledger.ts'
+import type { EnvironmentName } from '../domain/name.ts'
+import type { Fact, FactOf, Leaf } from '../domain/statement.ts'
+import type { BlobStore, HeadStore } from '../store/blob-store.ts'
+import { sharedRun } from '../store/shared-run.ts'
+import { readEntry, readLeafBundle, type LogEntry } from './entry.ts'
+import { openLogView, type LogView } from './log-view.ts'
+import { readTiles } from './tiles.ts'
+
+/**
+ * The ledger for any process: it reads the store and nothing else, and believes only what it has
+ * checked: the checkpoint's signature, the root over all entries, each entry's bundle, signature and role.
+ */
+export type LedgerReader = {
+  /**
+   * The fold over the log as it is now. Throws `ledger_forked` when the log is shorter than seen or
+   * another one, `ledger_corrupt` when a part is missing or damaged; what was read before stays.
+   */
+  refresh(): Promise<Ledger>
+  /** The fold as of the last refresh. */
+  ledger(): Ledger
+  /** Facts from a log index on, in log order, those that the fold found void among them. */
+  facts(from?: number): readonly Fact[]
+  factOf(leaf: Leaf): Fact | undefined
+  /** The bundle with its proof of inclusion in the newest checkpoint seen. Throws `not_found`. */
+  bundleOf(leaf: Leaf): Promise<LoggedBundle>
+  /** The newest checkpoint seen, null while the log is empty. */
+  checkpoint(): { size: number; note: string } | null
+  /** The valid key of an environment with this sequence. */
+  keyOf(environment: EnvironmentName, sequence: number): FactOf<'key'> | undefined
+}
+
+export type LedgerReaderDeps = {
+  store: BlobStore
+  head: Pick<HeadStore, 'read'>
+  trust: TrustRoot
+  logger: Logger
+}
+
+export function openLedgerReader(deps: LedgerReaderDeps): LedgerReader {
+  const { store, trust, logger } = deps
+  const view = openLogView(deps)
+  const facts: Fact[] = []
+  const byLeaf = new Map<Leaf, Fact>()
+  const keys = new Map<string, FactOf<'key'>>()
+  let ledger = emptyLedger()
+  /** Entries that are folded; a refresh that failed goes on from here. */
+  let size = 0
+
+  function take(fact: Fact): void {
+    ledger = fold(ledger, fact)
+    facts.push(fact)
+    byLeaf.set(fact.leaf, fact)
+    if (fact.kind === 'key' && !ledger.void.has(fact.leaf)) {
+      keys.set(keyName(fact.body.environment, fact.body.sequence), fact)
+    }
+  }
+
+  /** Entries are taken in log order, each whole batch after all of it was checked. */
+  async function takeEntries(entries: readonly LogEntry[]): Promise<void> {
+    const read = await Promise.all(entries.map((entry) => readEntry({ store, trust }, entry)))
+    for (const [n, found] of read.entries()) {
+      if (found.kind === 'fact') take(found.fact)
+      if (found.kind === 'ignored') {
+        logger.warn({ index: size + n, reason: found.reason }, 'a ledger entry counts for nothing')
+      }
+    }
+    size += entries.length
+  }
+
+  const refresh = sharedRun(async () => {
+    await view.refresh()
+    for await (const tile of readTiles(store, 'entries', { from: size, to: view.size })) {
+      const from = size
+      const entries = tile.map((bytes, n) => ({ bytes, index: from + n }))
+      for (const entry of entries) demandInTree(view.tree.node(0, entry.index), entry)
+      await takeEntries(entries)
+    }
+    return ledger
+  })
+
+  return {
+    refresh,
+    ledger: () => ledger,
+    facts: (from = 0) => facts.slice(firstFrom(facts, from)),
+    factOf: (leaf) => byLeaf.get(leaf),
+    keyOf: (environment, sequence) => keys.get(keyName(environment, sequence)),
+    checkpoint: () => view.head && { size: view.size, note: view.head.note },
+    bundleOf: (leaf) => bundleOf(deps, view, byLeaf.get(leaf)),
+  }
+}
+
+async function bundleOf(
+  { store, trust }: LedgerReaderDeps,
+  { tree, size, head }: LogView,
+  fact: Fact | undefined,
+): Promise<LoggedBundle> {
+  if (fact === undefined || head === null) {
+    throw new KilnError('not_found', 'no such statement in the log')
+  }
+  const { index, leaf } = fact
+  // Before anything is awaited: the view may move on, and proof and checkpoint belong together.
+  const place = { index, proof: tree.inclusionProof(index, size), checkpoint: head.note }
+  const { bundle, key } = await readLeafBundle({ store, trust }, leaf)
+  const [roleKey, logKey] = [derOf(key.publicKey), derOf(trust.logKey)]
+  return attachLogEntry(bundle, { ...place, roleKey, logKey })
+}
+
+function keyName(environment: EnvironmentName, sequence: number): string {
+  return `${environment} ${sequence}`
+}
+
+/** Where the facts from a log index on begin: entries that are no facts leave gaps. */
+function firstFrom(facts: readonly Fact[], index: number): number {
+  let low = 0
+  let high = facts.length
+  while (low < high) {
+    const middle = Math.floor((low + high) / 2)
+    if ((facts[middle]?.index ?? Infinity) < index) low = middle + 1
+    else high = middle
+  }
+  return low
+}
+
+function demandInTree(hash: Uint8Array, { index, bytes }: LogEntry): void {
+  if (Buffer.compare(leafHash(bytes), hash) === 0) return
+  throw new KilnError('ledger_corrupt', `entry ${index} is not the one in the tree`, {
+    place: `tile/entries, entry ${index}`,
+    fix: 'kiln fsck lists everything that is wrong; restore the store from its backup',
+  })
+}
