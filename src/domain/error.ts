@@ -49,6 +49,7 @@ export const errors = {
   store_unavailable: { retryable: true, exit: 3, http: 503 },
   docker_unavailable: { retryable: true, exit: 3, http: 503 },
   signer_unavailable: { retryable: true, exit: 3, http: 503 },
+  repository_unavailable: { retryable: true, exit: 3, http: 503 },
   registry_unavailable: { retryable: true, exit: 3, http: 503 },
   edge_unavailable: { retryable: true, exit: 3, http: 503 },
   internal: { retryable: true, exit: 1, http: 500 },

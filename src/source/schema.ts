@@ -1,0 +1,108 @@
+import { z } from 'zod'
+import { isLabel } from '../domain/name.ts'
+import { configFault } from './config.ts'
+import { parseDuration, parseMemory } from './quantity.ts'
+
+function duration(min: number, max: number) {
+  return z.string('must be a duration such as 500ms, 10s or 2m').transform((text, context) => {
+    const ms = parseDuration(text)
+    if (ms !== undefined && ms >= min && ms <= max) return ms
+    const message = `must be a duration such as 500ms, 10s or 2m, from ${min} ms to ${max} ms`
+    context.issues.push({ code: 'custom', message, input: text })
+    return z.NEVER
+  })
+}
+
+const memory = z.string('must be an amount such as 256Mi or 2Gi').transform((text, context) => {
+  const mb = parseMemory(text)
+  if (mb !== undefined && mb >= 16 && mb <= 65_536) return mb
+  const message = 'must be an amount such as 256Mi or 2Gi, from 16Mi to 64Gi'
+  context.issues.push({ code: 'custom', message, input: text })
+  return z.NEVER
+})
+
+const name = z.string().refine(isLabel, {
+  message: 'must be a name of at most 40 lower-case letters, digits and dashes, a letter first',
+})
+
+const config = z
+  .record(z.string(), z.string('must be text: put it in quotes'))
+  .superRefine((record, context) => {
+    for (const [key, value] of Object.entries(record)) {
+      const message = configFault(key, value)
+      if (message !== undefined) context.addIssue({ code: 'custom', message, path: [key] })
+    }
+  })
+
+const path = z
+  .string()
+  .max(200)
+  .regex(/^\/[A-Za-z0-9._~/-]*$/, 'must be a plain path such as /ready')
+
+const instances = z
+  .strictObject({ min: z.int().min(1).max(50).default(1), max: z.int().min(1).max(50).optional() })
+  .transform(({ min, max }) => ({ min, max: max ?? min }))
+  .refine(({ min, max }) => max >= min, { message: 'max must not be less than min', path: ['max'] })
+
+const readiness = z.strictObject({
+  path: path.default('/ready'),
+  interval: duration(50, 60_000).default(500),
+  timeout: duration(50, 60_000).default(1000),
+})
+
+const resources = z.strictObject({
+  memory: memory.default(256),
+  cpus: z.number().min(0.05).max(64).default(0.5),
+  pids: z.int().min(8).max(32_768).default(128),
+})
+
+const start = z.strictObject({ timeout: duration(1000, 600_000).default(30_000) })
+
+const stop = z.strictObject({
+  grace: duration(100, 600_000).default(10_000),
+  drain: duration(100, 600_000).default(30_000),
+})
+
+const environment = z.strictObject({
+  name,
+  port: z.int().min(1).max(65_535).default(8080),
+  instances: instances.prefault({}),
+  readiness: readiness.prefault({}),
+  resources: resources.prefault({}),
+  config: config.default({}),
+  start: start.prefault({}),
+  stop: stop.prefault({}),
+  strategy: z.literal('rolling', 'must be rolling').default('rolling'),
+  promote: z.enum(['automatic', 'manual'], 'must be automatic or manual').optional(),
+})
+
+/** kiln.yaml, version 1. docs/kiln-yaml.md says the same for people. */
+export const kilnYaml = z.strictObject({
+  version: z.literal(1, 'must be 1'),
+  app: name,
+  template: name,
+  environments: z
+    .array(environment)
+    .min(1, 'must name at least one environment')
+    .max(20)
+    .superRefine((list, context) => {
+      for (const [at, { name: own }] of list.entries()) {
+        if (list.findIndex((one) => one.name === own) === at) continue
+        const message = `there are two environments ${own}`
+        context.addIssue({ code: 'custom', message, path: [at, 'name'] })
+      }
+    }),
+})
+
+export type KilnYaml = z.output<typeof kilnYaml>
+
+/** The keys that each map of kiln.yaml may have, by its path without list positions. */
+export const knownKeys: Readonly<Record<string, readonly string[]>> = {
+  '': Object.keys(kilnYaml.shape),
+  environments: Object.keys(environment.shape),
+  'environments.instances': ['min', 'max'],
+  'environments.readiness': Object.keys(readiness.shape),
+  'environments.resources': Object.keys(resources.shape),
+  'environments.start': Object.keys(start.shape),
+  'environments.stop': Object.keys(stop.shape),
+}

@@ -1,0 +1,203 @@
+import { isAlias, isMap, isNode, isScalar, LineCounter, parseDocument, visit } from 'yaml'
+import type { Document } from 'yaml'
+import type { z } from 'zod'
+import type { Definition, InstanceRange } from '../domain/definition.ts'
+import { KilnError } from '../domain/error.ts'
+import { nearest } from './near.ts'
+import { kilnYaml, knownKeys, type KilnYaml } from './schema.ts'
+
+/** What kiln.yaml says: the app, its template, and its environments in the order of promotion. */
+export type Specification = {
+  version: 1
+  app: string
+  template: string
+  environments: readonly EnvironmentSpecification[]
+}
+
+export type EnvironmentSpecification = {
+  definition: Definition
+  instances: InstanceRange
+  automatic: boolean
+}
+
+export const specificationFile = 'kiln.yaml'
+
+/** Larger files are refused. */
+export const maxSpecificationBytes = 64 * 1024
+
+type Fault = { offset: number; message: string }
+
+/**
+ * Reads kiln.yaml. Throws `invalid_yaml` that lists every fault with its line and a caret under the
+ * place; the first one is the error's place. Nothing is repaired or guessed.
+ */
+export function parseSpecification(bytes: Uint8Array): Specification {
+  const text = decode(bytes)
+  const lines = new LineCounter()
+  const document = parseDocument(text, {
+    lineCounter: lines,
+    merge: false,
+    prettyErrors: false,
+    stringKeys: true,
+    uniqueKeys: true,
+    version: '1.2',
+  })
+  const broken = [...document.errors, ...document.warnings].map((error) => ({
+    offset: error.pos[0],
+    message: error.message,
+  }))
+  const faults = broken.length > 0 ? broken : trickFaults(document)
+  if (faults.length > 0) throw invalid({ text, lines }, faults)
+  const parsed = kilnYaml.safeParse(document.toJS({ maxAliasCount: 0 }))
+  if (parsed.success) return specificationOf(parsed.data)
+  throw invalid(
+    { text, lines },
+    parsed.error.issues.flatMap((issue) => issueFaults(document, issue)),
+  )
+}
+
+function decode(bytes: Uint8Array): string {
+  if (bytes.byteLength > maxSpecificationBytes) {
+    throw new KilnError('invalid_yaml', `kiln.yaml has more than ${maxSpecificationBytes} bytes`, {
+      place: specificationFile,
+    })
+  }
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
+  } catch (cause) {
+    throw new KilnError('invalid_yaml', 'kiln.yaml is not UTF-8', {
+      cause,
+      place: specificationFile,
+    })
+  }
+}
+
+/** What means something else to YAML or JavaScript than to the person who wrote it. */
+function trickFaults(document: Document.Parsed): Fault[] {
+  const faults: Fault[] = []
+  const add = (node: unknown, message: string) => {
+    faults.push({ offset: isNode(node) ? (node.range?.[0] ?? 0) : 0, message })
+  }
+  visit(document, {
+    Node(_key, node) {
+      if (isAlias(node)) add(node, 'aliases are not allowed: write the value out')
+      else if (node.anchor !== undefined) add(node, 'anchors are not allowed')
+      if (node.tag !== undefined && !node.tag.startsWith('tag:yaml.org,2002:')) {
+        add(node, 'tags are not allowed')
+      }
+    },
+    Pair(_key, { key }) {
+      const word = isScalar(key) ? String(key.value) : ''
+      if (['__proto__', 'constructor', 'prototype', '<<'].includes(word)) {
+        add(key, `the key ${word} is not allowed`)
+      }
+    },
+  })
+  return faults
+}
+
+type Issue = z.core.$ZodIssue
+
+function issueFaults(document: Document.Parsed, issue: Issue): Fault[] {
+  const path = issue.path.filter((part) => typeof part !== 'symbol')
+  if (issue.code === 'unrecognized_keys') {
+    return issue.keys.map((key) => ({
+      offset: keyOffset(document, path, key),
+      message: unknownKey(key, path),
+    }))
+  }
+  const where = path.length === 0 ? '' : `${path.join('.')}: `
+  const missing = path.length > 0 && document.getIn(path) === undefined
+  const message = missing && issue.code !== 'custom' ? 'is missing' : issue.message
+  return [{ offset: valueOffset(document, path), message: `${where}${message}` }]
+}
+
+function unknownKey(key: string, path: readonly (string | number)[]): string {
+  const known = knownKeys[path.filter((part) => typeof part === 'string').join('.')] ?? []
+  const near = nearest(key, known)
+  const hint = near === undefined ? `known are ${known.join(', ')}` : `did you mean ${near}?`
+  return `unknown key ${JSON.stringify(key.slice(0, 60))}; ${hint}`
+}
+
+function keyOffset(
+  document: Document.Parsed,
+  path: readonly (string | number)[],
+  key: string,
+): number {
+  const map = path.length === 0 ? document.contents : document.getIn(path, true)
+  const pair = isMap(map)
+    ? map.items.find((item) => isScalar(item.key) && item.key.value === key)
+    : undefined
+  return isNode(pair?.key) ? (pair.key.range?.[0] ?? 0) : valueOffset(document, path)
+}
+
+/** The value, or the nearest map around it when it is missing. */
+function valueOffset(document: Document.Parsed, path: readonly (string | number)[]): number {
+  for (let length = path.length; length > 0; length--) {
+    const node = document.getIn(path.slice(0, length), true)
+    if (isNode(node)) return node.range?.[0] ?? 0
+  }
+  return document.contents?.range[0] ?? 0
+}
+
+function invalid(
+  { text, lines }: { text: string; lines: LineCounter },
+  faults: readonly Fault[],
+): KilnError {
+  const source = text.split(/\r?\n/)
+  const shown = faults
+    .toSorted((a, b) => a.offset - b.offset)
+    .slice(0, 10)
+    .map(({ offset, message }) => {
+      const { line, col } = lines.linePos(Math.min(offset, text.length))
+      const [row, column] = line === 0 ? [1, 1] : [line, col]
+      return { place: `${specificationFile}:${row}:${column}`, message, row, column }
+    })
+  const [first] = shown
+  const more = faults.length > 1 ? ` (and ${faults.length - 1} more)` : ''
+  return new KilnError('invalid_yaml', `${first?.message ?? 'not valid'}${more}`, {
+    place: first?.place ?? specificationFile,
+    lines: shown.flatMap(({ place, message, row, column }) => [
+      `${place}: ${message}`,
+      ...caret(source[row - 1] ?? '', column),
+    ]),
+  })
+}
+
+/** The line itself with a caret under the place; of long lines the part around it. */
+function caret(line: string, column: number): string[] {
+  const from = Math.max(0, column - 100)
+  const part = line.slice(from, from + 160)
+  return [`  ${part}`, `  ${' '.repeat(column - 1 - from)}^`]
+}
+
+function specificationOf({ version, app, template, environments }: KilnYaml): Specification {
+  return {
+    version,
+    app,
+    template,
+    environments: environments.map((one, at) => ({
+      definition: {
+        version,
+        environment: one.name,
+        port: one.port,
+        readiness: {
+          path: one.readiness.path,
+          intervalMs: one.readiness.interval,
+          timeoutMs: one.readiness.timeout,
+        },
+        resources: {
+          memoryMb: one.resources.memory,
+          cpus: one.resources.cpus,
+          pids: one.resources.pids,
+        },
+        config: one.config,
+        start: { timeoutMs: one.start.timeout },
+        stop: { graceMs: one.stop.grace, drainMs: one.stop.drain },
+        strategy: one.strategy,
+      },
+      instances: one.instances,
+      automatic: (one.promote ?? (at === 0 ? 'automatic' : 'manual')) === 'automatic',
+    })),
+  }
+}
