@@ -1,8 +1,8 @@
-import { Readable } from 'node:stream'
 import { canonicalJson, digestOf, digestOfJson } from '../../signing/canonical.ts'
 import { hexOf, type Digest } from '../domain/digest.ts'
 import { KilnError } from '../domain/error.ts'
-import { mediaTypes, type Descriptor, type ImageConfig, type Manifest } from '../oci/image.ts'
+import { mediaTypes, type ImageConfig, type Manifest } from '../oci/image.ts'
+import { writeImage } from '../oci/write-image.ts'
 import { blobKey, type BlobStore } from '../store/blob-store.ts'
 
 /** Of a template; `fetch` null when it has no dependency step. */
@@ -26,18 +26,11 @@ export async function publishImage(
     rootfs: { type: 'layers', diff_ids: layers.map(({ digest }) => digest) },
     history: layers.map(({ createdBy }) => ({ created, created_by: createdBy })),
   }
-  const manifest: Manifest = {
-    schemaVersion: 2,
-    mediaType: mediaTypes.manifest,
-    config: await putJson(store, mediaTypes.config, config),
+  const image = await writeImage(store, {
+    config,
     layers: layers.map(({ digest, size }) => ({ mediaType: mediaTypes.layer, digest, size })),
-  }
-  return (await putJson(store, mediaTypes.manifest, manifest)).digest
-}
-
-async function putJson(store: BlobStore, mediaType: string, value: unknown): Promise<Descriptor> {
-  const bytes = canonicalJson(value)
-  return { mediaType, ...(await store.putBlob(Readable.from([bytes]))) }
+  })
+  return image.digest
 }
 
 /** The layers of a stored image, in order. Throws `input_unavailable` when a part of it is missing. */

@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto'
 import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises'
 import { basename, join } from 'node:path'
-import { Readable } from 'node:stream'
 import { z } from 'zod'
 import { digestOf } from '../../signing/canonical.ts'
 import { KilnError } from '../domain/error.ts'
+import { oneChunk } from '../oci/write-image.ts'
 import type { BlobStore } from '../store/blob-store.ts'
 import { lastLines, type Run } from './command.ts'
 import type { LockedTool } from './lock-file.ts'
@@ -57,7 +57,7 @@ export async function downloadNpmPackage(
       )
     }
     const sha256 = digestOf(bytes)
-    await store.putBlob(Readable.from([bytes]), sha256)
+    await store.putBlob(oneChunk(bytes), sha256)
     return { npm: wanted.npm, version: wanted.version, size: bytes.length, sha256, integrity }
   } finally {
     await rm(folder, { recursive: true, force: true })

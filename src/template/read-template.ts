@@ -1,6 +1,5 @@
 import { lstat, readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { Readable } from 'node:stream'
 import { digestOf } from '../../signing/canonical.ts'
 import type { Digest } from '../domain/digest.ts'
 import { KilnError } from '../domain/error.ts'
@@ -8,6 +7,7 @@ import { isLabel } from '../domain/name.ts'
 import { encodeName } from '../oci/entry-name.ts'
 import { noXattrs } from '../oci/tar-entry.ts'
 import { writeTar, type TarOutput } from '../oci/tar-writer.ts'
+import { oneChunk } from '../oci/write-image.ts'
 import type { BlobStore } from '../store/blob-store.ts'
 import { parseDockerfile } from './dockerfile.ts'
 import { parseTemplate, type ContainerTemplate, type DebianTemplate } from './template-file.ts'
@@ -60,7 +60,7 @@ export async function readLockText(folder: string, name: string): Promise<string
 
 /** Puts content into the store unless it is there. */
 export async function keep(store: BlobStore, { bytes, digest }: Content): Promise<void> {
-  await store.putBlob(Readable.from([bytes]), digest)
+  await store.putBlob(oneChunk(bytes), digest)
 }
 
 export function templateRoot(folder: string, name: string): string {
