@@ -1,0 +1,139 @@
+import { createHash, randomBytes } from 'node:crypto'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { pino } from 'pino'
+import type { Definition } from '../../src/domain/definition.ts'
+import { digestOfHex, type Digest } from '../../src/domain/digest.ts'
+import type { Effect } from '../../src/domain/effect.ts'
+import { KilnError } from '../../src/domain/error.ts'
+import type { EnvironmentName } from '../../src/domain/name.ts'
+import { createDocker } from '../../src/docker/client.ts'
+import { runtimeActivities, type StartRequest } from '../../src/runtime/activities.ts'
+import { openFence, type HostFence } from '../../src/runtime/fence.ts'
+import { pullFrom } from '../../src/runtime/image.ts'
+import { removeEnvironment } from '../../src/runtime/instances.ts'
+import { instanceImages, type InstanceImages } from '../helpers/instance-image.ts'
+
+export const docker = createDocker({ socketPath: '/var/run/docker.sock' })
+export const environment: EnvironmentName = 'hello/prod'
+export const logger = pino({ level: 'silent' })
+export const attempt = () => ({ signal: new AbortController().signal, heartbeat: () => undefined })
+
+export const definition: Definition = {
+  version: 1,
+  environment: 'prod',
+  port: 8080,
+  readiness: { path: '/ready', intervalMs: 200, timeoutMs: 1000 },
+  resources: { memoryMb: 128, cpus: 1, pids: 64 },
+  config: {},
+  start: { timeoutMs: 20_000 },
+  stop: { graceMs: 5000, drainMs: 5000 },
+  strategy: 'rolling',
+}
+
+export const keyLeaf = (number: number) => String(number).repeat(64).slice(0, 64)
+
+/** A definition and its digest; tests need only that equal content has equal digests. */
+export function defined(change: Partial<Definition> = {}): { digest: Digest; body: Definition } {
+  const body = { ...definition, ...change }
+  const hex = createHash('sha256').update(JSON.stringify(body)).digest('hex')
+  return { digest: digestOfHex(hex), body }
+}
+
+export type HostAtHand = Awaited<ReturnType<typeof hostAtHand>>
+
+/**
+ * One host on the real engine with names of its own, and the ledger's answers at hand: `admitted` holds
+ * which artifacts it admits, `definitions` what the digests mean.
+ */
+export async function hostAtHand(options: { prefix?: string; folder?: string } = {}) {
+  const prefix = options.prefix ?? `kt${randomBytes(4).toString('hex')}`
+  const folder = options.folder ?? (await mkdtemp(join(tmpdir(), 'kiln-host-')))
+  const naming = { host: prefix, prefix }
+  const images: InstanceImages = await instanceImages(docker)
+  const fence: HostFence = await openFence({ folder })
+  const admitted = new Set<Digest>()
+  const definitions = new Map<Digest, Definition>()
+
+  const activities = runtimeActivities({
+    docker,
+    naming,
+    fence,
+    admission: {
+      async check({ digest, definition: wanted }) {
+        const body = definitions.get(wanted)
+        if (!admitted.has(digest) || body === undefined) {
+          throw new KilnError('refused', `${digest} is not admissible in ${environment}`)
+        }
+        return { definition: body }
+      },
+    },
+    pull: pullFrom(docker, images.registry),
+    logger,
+    now: () => new Date(),
+    activity: attempt,
+  })
+
+  return {
+    naming,
+    folder,
+    images,
+    fence,
+    admitted,
+    definitions,
+    activities,
+    engine: { docker, naming },
+    /** A published, admitted artifact. */
+    async artifact(env: Record<string, string>, user?: string): Promise<Digest> {
+      const digest = await images.publish('hello', { env, ...(user === undefined ? {} : { user }) })
+      admitted.add(digest)
+      return digest
+    },
+    define(change: Partial<Definition> = {}): Digest {
+      const { digest, body } = defined(change)
+      definitions.set(digest, body)
+      return digest
+    },
+    async close() {
+      fence.close()
+      await removeEnvironment({ docker, naming }, environment)
+      await images.close()
+      await rm(folder, { recursive: true, force: true })
+    },
+  }
+}
+
+export function effectOf(epoch: number): Effect {
+  return { environment, epoch, change: `change.hello.prod.${epoch}` }
+}
+
+export function startOf(
+  epoch: number,
+  what: { digest: Digest; definition: Digest } & Partial<StartRequest>,
+): StartRequest {
+  return { ...effectOf(epoch), key: keyLeaf(epoch), sequence: epoch, count: 2, keep: [], ...what }
+}
+
+/** The container as the engine tells of it. */
+export function inspect(name: string) {
+  return docker.getContainer(name).inspect()
+}
+
+export async function containersOf({ naming }: Pick<HostAtHand, 'naming'>): Promise<string[]> {
+  const listed = await docker.listContainers({
+    all: true,
+    filters: JSON.stringify({ name: [`^/${naming.prefix}\\.`] }),
+  })
+  return listed.map((one) => (one.Names[0] ?? '').slice(1)).toSorted()
+}
+
+/** The error's code, or `nothing was thrown`. */
+export async function codeOf(work: Promise<unknown>): Promise<string> {
+  try {
+    await work
+    return 'nothing was thrown'
+  } catch (error) {
+    return error instanceof KilnError ? error.code : String(error)
+  }
+}
