@@ -1,0 +1,131 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Client } from '../api/client.ts'
+import { KilnError } from '../domain/error.ts'
+import { parseEnvironmentName } from '../domain/name.ts'
+import { hasEnded, type Operation } from '../domain/operation.ts'
+import { showFailure } from './failure.ts'
+import { detachedExit, exitOf, fields, nextCommand, sentence } from './outcome.ts'
+import { createProgress, type Progress } from './progress.ts'
+import type { Session } from './session.ts'
+import { ago, cleanLine } from './text.ts'
+import { shortDigest } from '../domain/digest.ts'
+
+/** How long to watch: not at all, to the end, or so many milliseconds. */
+export type Wait = 'no' | 'end' | number
+
+/** Reconnections in a row, without a snapshot between them, before giving up. */
+const patience = 20
+
+type Ending = 'ended' | 'detached' | 'timeout'
+
+/**
+ * Watches an operation and says how it ended. Ctrl-C leaves it running, and says so. Returns the exit
+ * code. A connection that breaks is taken up again after the last snapshot seen.
+ */
+export async function follow(
+  session: Session,
+  kiln: Client,
+  { operation, wait }: { operation: Operation; wait: Wait },
+): Promise<number> {
+  if (wait === 'no') {
+    await session.print({ operation }, () => session.output.data(operation.id))
+    return 0
+  }
+  const progress = createProgress(session.progress, session.cli, session.output)
+  const { ending, last } = await watch({ session, kiln, progress }, { operation, wait })
+  progress.done()
+  return conclude(session, ending, last)
+}
+
+type Watching = { session: Session; kiln: Client; progress: Progress }
+
+async function watch(
+  watching: Watching,
+  { operation, wait }: { operation: Operation; wait: Exclude<Wait, 'no'> },
+): Promise<{ ending: Ending; last: Operation }> {
+  const { session, progress } = watching
+  const stop = new AbortController()
+  const forget = session.cli.onInterrupt(() => stop.abort('detached'))
+  const timer = wait === 'end' ? undefined : setTimeout(() => stop.abort('timeout'), wait)
+  const idle = setInterval(() => progress.idle(), progress.idleMs)
+  const seen = { id: 0, operation }
+  try {
+    await sayWhoIsBefore(watching, operation)
+    for (let failures = 0; failures < patience; failures += 1) {
+      const before = seen.id
+      await readEvents(watching, seen, stop.signal)
+      if (hasEnded(seen.operation)) return { ending: 'ended', last: seen.operation }
+      if (stop.signal.aborted) return { ending: stop.signal.reason as Ending, last: seen.operation }
+      if (seen.id > before) failures = 0
+      await sleep(Math.min(5000, 250 * 2 ** failures), undefined, { signal: stop.signal }).catch(
+        () => undefined,
+      )
+    }
+  } finally {
+    forget()
+    clearTimeout(timer)
+    clearInterval(idle)
+  }
+  throw new KilnError('not_running', 'the server went away; the work goes on when it is back', {
+    fix: `kiln follow ${operation.id}`,
+  })
+}
+
+/** Reads one connection to its end; only a refusal is thrown, a broken connection is not. */
+async function readEvents(
+  { session, kiln, progress }: Watching,
+  seen: { id: number; operation: Operation },
+  signal: AbortSignal,
+): Promise<void> {
+  try {
+    const events = await kiln.events(
+      { params: { id: seen.operation.id } },
+      { after: seen.id, signal },
+    )
+    for await (const { id, data } of events) {
+      Object.assign(seen, { id, operation: data })
+      progress.show(id, data)
+      if (session.stream) session.output.document({ event: id, operation: data })
+    }
+  } catch (error) {
+    const refused = error instanceof KilnError && !error.retryable && error.code !== 'not_running'
+    if (refused && !signal.aborted) throw error
+  }
+}
+
+/** A change that waits for another one says whose, since when, and how to watch that. */
+async function sayWhoIsBefore({ session, kiln }: Watching, operation: Operation): Promise<void> {
+  if (operation.state !== 'queued' || !/^[a-z0-9-]+\/[a-z0-9-]+$/.test(operation.subject)) return
+  const { app, environment } = parseEnvironmentName(operation.subject)
+  const { open } = await kiln.environment({ params: { app, environment } })
+  if (open === null || open.operation === operation.id) return
+  const { requestedBy, kind, digest, since } = open
+  session.output.talk(
+    cleanLine(
+      `${operation.subject} is busy: ${requestedBy}'s ${kind} of ${shortDigest(digest)}, begun ${ago(since, session.cli.now())}; yours waits`,
+    ),
+  )
+  session.output.talk(`  watch it: kiln follow ${open.operation}`)
+}
+
+async function conclude(session: Session, ending: Ending, last: Operation): Promise<number> {
+  const { output } = session
+  if (ending !== 'ended') {
+    const why = ending === 'detached' ? 'you left' : 'the wait is over'
+    output.talk(`${why}; the work goes on`)
+    output.talk(`  watch it: kiln follow ${last.id}`)
+    output.talk(`  stop it:  kiln cancel ${last.id}`)
+    if (!session.stream) await session.print({ operation: last, ending }, () => undefined)
+    return ending === 'detached' ? detachedExit : exitOfTimeout
+  }
+  if (!session.stream) {
+    await session.print({ operation: last }, () =>
+      output.data(session.cli.io.stdout.isTTY === true ? cleanLine(sentence(last)) : fields(last)),
+    )
+  }
+  if (last.failure !== null) showFailure(output, last.failure, nextCommand(last))
+  else if (session.cli.io.stdout.isTTY !== true) output.talk(cleanLine(sentence(last)))
+  return exitOf(last)
+}
+
+const exitOfTimeout = 7

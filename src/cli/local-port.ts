@@ -1,0 +1,71 @@
+import type { Digest } from '../domain/digest.ts'
+
+/** Says one line of progress to the person; it goes to standard error. */
+export type Report = (line: string) => void
+
+export type LocalProcess = {
+  name: string
+  state: 'ready' | 'starting' | 'restarting' | 'stopped'
+  pid: number | null
+  /** How often it was started again since `up`. */
+  restarts: number
+  address: string | null
+  log: string | null
+}
+
+export type LocalStatus = { home: string; running: boolean; processes: readonly LocalProcess[] }
+
+/** One prerequisite: what was found, what is wanted, and what to do about it. */
+export type Prerequisite = {
+  name: string
+  state: 'ok' | 'warning' | 'missing'
+  found: string
+  wanted: string
+  fix: string | null
+}
+
+export type TemplateSummary = { name: string; lock: Digest | null; inputs: number }
+
+export type TemplateInput = { name: string; version: string; size: number; digest: Digest }
+
+export type VerifyReport = {
+  /** What was verified, in full: a digest, or `<app>/<environment>@<sequence>`. */
+  subject: string
+  checks: readonly { name: string; passed: boolean; detail: string }[]
+  /** The line that repeats the check with somebody else's tool; null when there is none for it. */
+  command: string | null
+}
+
+export type FsckReport = {
+  entries: number
+  /** The root of the log that was derived again. */
+  root: string
+  problems: readonly { place: string; message: string }[]
+}
+
+/**
+ * What the command line does on this machine without the server. `src/main/local.ts` composes it;
+ * it is loaded only when one of these verbs runs. Errors are `KilnError`s.
+ */
+export interface LocalVerbs {
+  /** Starts what does not run and waits until all is ready. `already`: nothing had to be started. */
+  up(report: Report): Promise<LocalStatus & { already: boolean }>
+  /** Stops what runs, in order; stopping nothing is no error. */
+  down(report: Report): Promise<{ stopped: readonly string[] }>
+  status(): Promise<LocalStatus>
+  doctor(): Promise<readonly Prerequisite[]>
+  templates(): Promise<readonly TemplateSummary[]>
+  template(name: string): Promise<TemplateSummary & { entries: readonly TemplateInput[] }>
+  /** Resolves and writes the lock; `changes` says what is new, gone or another version, one line each. */
+  lockTemplate(
+    name: string,
+    report: Report,
+  ): Promise<{ name: string; lock: Digest; changes: readonly string[] }>
+  /** Throws `lock_mismatch`, `lock_missing` or `input_unavailable`. */
+  checkTemplate(name: string): Promise<TemplateSummary>
+  /** `what`: a digest or its beginning, `<app>/<environment>` for its active key, or with `@<sequence>`. */
+  verify(what: string): Promise<VerifyReport>
+  fsck(report: Report): Promise<FsckReport>
+  /** Rebuilds the SQL fold; only while no server runs, which has the index open. */
+  reindex(): Promise<{ entries: number; digest: string }>
+}

@@ -1,0 +1,102 @@
+import type { AnswerOf } from '../../api/contract.ts'
+import { errors, KilnError } from '../../domain/error.ts'
+import type { LocalProcess, LocalStatus, Prerequisite } from '../local-port.ts'
+import type { Session } from '../session.ts'
+import type { Verb } from './verb.ts'
+
+/** Start, stop and look at Kiln on this machine. */
+export const machine: Verb = (program, run) => {
+  program
+    .command('up')
+    .description("start Kiln's processes on this machine and wait until they are ready")
+    .action(
+      run(async (session) => {
+        const local = await session.cli.local()
+        const status = await local.up(session.output.talk)
+        await session.print(status, () => processes(session, status.processes))
+        session.output.talk(status.already ? 'everything runs already' : 'ready')
+        session.output.talk('  stop it: kiln down')
+      }),
+    )
+  program
+    .command('down')
+    .description('stop them; instances go on serving')
+    .action(
+      run(async (session) => {
+        const local = await session.cli.local()
+        const answer = await local.down(session.output.talk)
+        await session.print(answer, () => {
+          for (const name of answer.stopped) session.output.data(name)
+        })
+      }),
+    )
+  program
+    .command('status')
+    .description('what runs; exit 3 when nothing does')
+    .action(
+      run(async (session) => {
+        const local = await (await session.cli.local()).status()
+        const server = await serverStatus(session)
+        await session.print({ ...local, server }, () => showStatus(session, local, server))
+        return local.running || server !== null ? 0 : errors.not_running.exit
+      }),
+    )
+  program
+    .command('doctor')
+    .description('each prerequisite: found, wanted, and how to mend it; exit 3 when one is missing')
+    .action(
+      run(async (session) => {
+        const checks = await (await session.cli.local()).doctor()
+        await session.print({ checks }, () => prerequisites(session, checks))
+        return checks.some(({ state }) => state === 'missing')
+          ? errors.prerequisite_missing.exit
+          : 0
+      }),
+    )
+}
+
+type ServerStatus = AnswerOf<'status'>
+
+/** Null when no server answers: then there is only what this machine says. */
+async function serverStatus(session: Session): Promise<ServerStatus | null> {
+  try {
+    const kiln = await session.cli.connect()
+    return await kiln.status({})
+  } catch (error) {
+    if (error instanceof KilnError && error.code === 'not_running') return null
+    throw error
+  }
+}
+
+async function showStatus(
+  session: Session,
+  local: LocalStatus,
+  server: ServerStatus | null,
+): Promise<void> {
+  await processes(session, local.processes)
+  if (server === null) return session.output.talk(`no Kiln runs in ${local.home}: kiln up`)
+  const versions = Object.entries(server.versions).map(([name, version]) => `${name} ${version}`)
+  session.output.talk(`kiln ${server.version}; ${versions.join(', ')}`)
+  session.output.talk(`ledger ${server.ledger.origin}: ${server.ledger.size} entries`)
+}
+
+function processes(session: Session, items: readonly LocalProcess[]): Promise<void> {
+  return session.output.table(
+    ['process', 'state', 'pid', 'restarts', 'address', 'log'],
+    items.map(({ name, state, pid, restarts, address, log }) => [
+      name,
+      state,
+      pid === null ? '-' : String(pid),
+      String(restarts),
+      address ?? '-',
+      log ?? '-',
+    ]),
+  )
+}
+
+async function prerequisites(session: Session, checks: readonly Prerequisite[]): Promise<void> {
+  await session.output.table(
+    ['prerequisite', 'state', 'found', 'wanted', 'fix'],
+    checks.map(({ name, state, found, wanted, fix }) => [name, state, found, wanted, fix ?? '']),
+  )
+}
