@@ -11,6 +11,9 @@ export type GitDependencies = {
   timeoutMs: number
 }
 
+/** With the signal ignored, git itself says that a file became too large. */
+const limited = 'trap "" XFSZ && ulimit -f "$0" && exec git "$@"'
+
 export type GitRun = {
   /** The folder of a bare repository; absent for commands without one. */
   folder?: string
@@ -38,7 +41,7 @@ export function createGit({ environment, maxPackBytes, timeoutMs }: GitDependenc
       'sh',
       [
         '-c',
-        'ulimit -f "$0" && exec git "$@"',
+        limited,
         String(Math.ceil(maxPackBytes / 512)),
         ...configOf(run.remote),
         ...(run.folder === undefined ? [] : [`--git-dir=${run.folder}`]),
@@ -149,7 +152,7 @@ function gitError(error: unknown, args: readonly string[]): unknown {
   if (error.isCanceled) return error.cause ?? error
   if (error.timedOut)
     return new KilnError('fetch_failed', 'git took too long and was ended', explain)
-  if (/file size limit|File too large|SIGXFSZ/i.test(`${stderr} ${error.signal ?? ''}`)) {
+  if (/File too large/i.test(stderr)) {
     return new KilnError('invalid_repository', 'the repository is larger than allowed', explain)
   }
   if (outage.test(stderr)) {

@@ -25,7 +25,8 @@ export const specificationFile = 'kiln.yaml'
 /** Larger files are refused. */
 export const maxSpecificationBytes = 64 * 1024
 
-type Fault = { offset: number; message: string }
+/** `quiet`: the line is not shown, because it may hold what should not be repeated. */
+type Fault = { offset: number; message: string; quiet?: boolean }
 
 /**
  * Reads kiln.yaml. Throws `invalid_yaml` that lists every fault with its line and a caret under the
@@ -109,7 +110,8 @@ function issueFaults(document: Document.Parsed, issue: Issue): Fault[] {
   const where = path.length === 0 ? '' : `${path.join('.')}: `
   const missing = path.length > 0 && document.getIn(path) === undefined
   const message = missing && issue.code !== 'custom' ? 'is missing' : issue.message
-  return [{ offset: valueOffset(document, path), message: `${where}${message}` }]
+  const quiet = path.includes('config')
+  return [{ offset: valueOffset(document, path), message: `${where}${message}`, quiet }]
 }
 
 function unknownKey(key: string, path: readonly (string | number)[]): string {
@@ -148,19 +150,20 @@ function invalid(
   const shown = faults
     .toSorted((a, b) => a.offset - b.offset)
     .slice(0, 10)
-    .map(({ offset, message }) => {
+    .map(({ offset, message, quiet = false }) => {
       const { line, col } = lines.linePos(Math.min(offset, text.length))
       const [row, column] = line === 0 ? [1, 1] : [line, col]
-      return { place: `${specificationFile}:${row}:${column}`, message, row, column }
+      return {
+        place: `${specificationFile}:${row}:${column}`,
+        message,
+        quoted: quiet ? [] : caret(source[row - 1] ?? '', column),
+      }
     })
   const [first] = shown
   const more = faults.length > 1 ? ` (and ${faults.length - 1} more)` : ''
   return new KilnError('invalid_yaml', `${first?.message ?? 'not valid'}${more}`, {
     place: first?.place ?? specificationFile,
-    lines: shown.flatMap(({ place, message, row, column }) => [
-      `${place}: ${message}`,
-      ...caret(source[row - 1] ?? '', column),
-    ]),
+    lines: shown.flatMap(({ place, message, quoted }) => [`${place}: ${message}`, ...quoted]),
   })
 }
 
