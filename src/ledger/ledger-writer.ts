@@ -10,10 +10,11 @@ import {
 import { leafName, leafOfEnvelope } from '../../signing/leaf.ts'
 import type { Signable } from '../../signing/statement.ts'
 import { statementBytes } from '../../signing/statements.ts'
-import { derOf, type TrustRoot } from '../../signing/trust.ts'
-import { verifyBundle, verifyRole, verifySignature, type Wanted } from '../../signing/verify.ts'
+import { derOf, type RoleKey, type TrustRoot } from '../../signing/trust.ts'
+import { verifyBundle, verifySignature, type Wanted } from '../../signing/verify.ts'
 import { KilnError } from '../domain/error.ts'
 import type { Digest } from '../domain/digest.ts'
+import { roleOf } from '../domain/role.ts'
 import type { Fact, FactKind, Leaf } from '../domain/statement.ts'
 import type { BlobStore, HeadStore } from '../store/blob-store.ts'
 import { openAppender } from './appender.ts'
@@ -79,39 +80,52 @@ export function openLedger(deps: LedgerWriterDeps): LedgerWriter {
   }
 }
 
+type Signed = { bytes: Uint8Array; bundle: SignedBundle; key: RoleKey }
+
 /**
  * The decision's bundle, durable under its id and its leaf before anyone logs it. ECDSA is randomised:
  * signing again would give another leaf, so a repetition takes the bundle that is there.
  */
 async function storeBundle(
-  { store, signer, trust }: LedgerWriterDeps,
+  deps: LedgerWriterDeps,
   id: string,
   signable: Signable,
 ): Promise<{ leaf: Leaf; bytes: Uint8Array }> {
-  const key = `bundles/decision/${createHash('sha256').update(id).digest('hex')}`
-  const stored =
-    (await store.get(key)) ?? (await putFirst(store, key, await signed(signer, trust, signable)))
-  const bundle = parseSignedBundle(stored)
-  const roleKey = verifySignature(bundle, trust)
-  const bytes = leafOfEnvelope(envelopeOf(bundle), derOf(roleKey.publicKey))
-  const leaf = leafName(bytes)
-  await store.put(leafBundleKey(leaf), stored)
-  return { leaf, bytes }
+  const name = `bundles/decision/${createHash('sha256').update(id).digest('hex')}`
+  const { bytes, bundle, key } = await firstDecision(deps, name, signable)
+  const entry = leafOfEnvelope(envelopeOf(bundle), derOf(key.publicKey))
+  const leaf = leafName(entry)
+  await deps.store.put(leafBundleKey(leaf), bytes)
+  return { leaf, bytes: entry }
+}
+
+/** What is stored under this id, by this process now or by any before. */
+async function firstDecision(
+  { store, signer, trust }: LedgerWriterDeps,
+  name: string,
+  signable: Signable,
+): Promise<Signed> {
+  const stored = await store.get(name)
+  if (stored !== undefined) return checkStored(stored, trust)
+  const signed = await sign(signer, trust, signable)
+  const first = await putFirst(store, name, signed.bytes)
+  return first === signed.bytes ? signed : checkStored(first, trust)
+}
+
+function checkStored(bytes: Uint8Array, trust: TrustRoot): Signed {
+  const bundle = parseSignedBundle(bytes)
+  return { bytes, bundle, key: verifySignature(bundle, trust) }
 }
 
 /** The signer's answer, if it is by the right key about exactly what was asked. */
-async function signed(
-  signer: SignerPort,
-  trust: TrustRoot,
-  signable: Signable,
-): Promise<Uint8Array> {
+async function sign(signer: SignerPort, trust: TrustRoot, signable: Signable): Promise<Signed> {
   const bundle = await signer.sign(signable)
-  verifyRole(bundle, trust, verifySignature(bundle, trust))
+  const key = verifySignature(bundle, trust)
   const payload = statementBytes(signable, trust.origin)
-  if (Buffer.compare(envelopeOf(bundle).payload, payload) !== 0) {
-    throw new KilnError('verification_failed', 'the signer signed something else than was asked')
-  }
-  return bundleBytes(bundle)
+  const asked =
+    key.role === roleOf[signable.kind] && Buffer.compare(envelopeOf(bundle).payload, payload) === 0
+  if (asked) return { bytes: bundleBytes(bundle), bundle, key }
+  throw new KilnError('verification_failed', 'the signer signed something else than was asked')
 }
 
 /** Whoever was first under this key, its bytes. */

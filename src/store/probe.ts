@@ -1,17 +1,42 @@
 import { randomUUID } from 'node:crypto'
+import { join } from 'node:path'
 import { KilnError } from '../domain/error.ts'
 import type { BlobStore, HeadStore } from './blob-store.ts'
+import { openFolderHead } from './folder-head.ts'
+import { openFolderStore } from './folder-store.ts'
+import type { S3Settings } from './s3-client.ts'
+import { openS3Head } from './s3-head.ts'
+import { openS3Store } from './s3-store.ts'
 
 const racers = 20
 
+/** Refuses a folder whose file system does not honour `link`: see `probeStore`. */
+export async function probeFolder(root: string): Promise<void> {
+  const probeHead = openFolderHead({ root: join(root, 'probe') })
+  await probeStore({ store: openFolderStore({ root }), probeHead })
+}
+
+/** Refuses a service that ignores `If-None-Match` or `If-Match`: see `probeStore`. */
+export async function probeS3(settings: S3Settings): Promise<void> {
+  const prefix = settings.prefix === undefined ? 'probe' : `${settings.prefix}/probe`
+  const probeHead = openS3Head({ ...settings, prefix })
+  await probeStore({ store: openS3Store(settings), probeHead })
+}
+
 /**
  * Refuses, by trying, a store that does not honour conditions (`store_unsuitable`): on such a store two
- * writers would both believe that they won. `head` is a head of its own beside the log's, made anew for
- * this probe; the created objects stay, a few bytes below `probe/`.
+ * writers would both believe that they won. `probeHead` is moved, so it must not be the log's. What was
+ * tried stays, a few bytes below `probe/`.
  */
-export async function probeStore(store: BlobStore, head: HeadStore): Promise<void> {
+export async function probeStore({
+  store,
+  probeHead,
+}: {
+  store: BlobStore
+  probeHead: HeadStore
+}): Promise<void> {
   await probeCreate(store)
-  await probeSwap(head)
+  await probeSwap(probeHead)
 }
 
 async function probeCreate(store: BlobStore): Promise<void> {
@@ -26,7 +51,8 @@ async function probeCreate(store: BlobStore): Promise<void> {
 }
 
 async function probeSwap(head: HeadStore): Promise<void> {
-  const first = await head.swap(undefined, Buffer.from(`first ${randomUUID()}\n`))
+  const before = await head.read()
+  const first = await head.swap(before?.version, Buffer.from(`first ${randomUUID()}\n`))
   const wins = await race((racer) => head.swap(first.version, bytesOf(racer)), 'lost_race')
   const present = await head.read()
   demand(wins.length === 1, `${wins.length} of ${racers} writers moved the head from one version`)

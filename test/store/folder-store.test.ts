@@ -8,6 +8,7 @@ import { describe, expect, onTestFinished, test } from 'vitest'
 import { openFolderHead, readFolderHead } from '../../src/store/folder-head.ts'
 import { lockFolder } from '../../src/store/folder-lock.ts'
 import { openFolderStore } from '../../src/store/folder-store.ts'
+import { probeFolder } from '../../src/store/probe.ts'
 import { scratch } from '../helpers/store-scratch.ts'
 import { storeContract } from './contract.ts'
 import { keys, read } from './keys.ts'
@@ -19,6 +20,14 @@ describe('the folder store', () => {
   storeContract(async () => {
     const root = scratch()
     return { store: openFolderStore({ root }), head: openFolderHead({ root }) }
+  })
+
+  test("is probed beside the log's head, which stays as it is", async () => {
+    const root = scratch()
+    await probeFolder(root)
+    expect(await readFolderHead({ root }).read()).toBeUndefined()
+    await probeFolder(root)
+    expect(readdirSync(root).toSorted()).toEqual(['probe', 'tmp'])
   })
 
   test('opened for reading it refuses to write', async () => {

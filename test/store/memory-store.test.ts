@@ -32,7 +32,9 @@ describe('the probe', () => {
       put: async (key: string, bytes: Uint8Array) => void objects.set(key, bytes),
       get: async (key: string) => objects.get(key),
     }
-    await expect(probeStore(careless, head)).rejects.toMatchObject({ code: 'store_unsuitable' })
+    await expect(probeStore({ store: careless, probeHead: head })).rejects.toMatchObject({
+      code: 'store_unsuitable',
+    })
   })
 
   test('refuses a head that moves from what is no longer there', async () => {
@@ -45,7 +47,9 @@ describe('the probe', () => {
         return { version: '1' }
       },
     }
-    await expect(probeStore(store, careless)).rejects.toMatchObject({ code: 'store_unsuitable' })
+    await expect(probeStore({ store, probeHead: careless })).rejects.toMatchObject({
+      code: 'store_unsuitable',
+    })
   })
 
   test('refuses a store whose winner is not the one that it names', async () => {
@@ -60,6 +64,8 @@ describe('the probe', () => {
         objects.set(key, bytes)
       },
     }
-    await expect(probeStore(swapping, head)).rejects.toMatchObject({ code: 'store_unsuitable' })
+    await expect(probeStore({ store: swapping, probeHead: head })).rejects.toMatchObject({
+      code: 'store_unsuitable',
+    })
   })
 })

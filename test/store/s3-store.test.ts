@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { probeS3 } from '../../src/store/probe.ts'
 import { openS3Head } from '../../src/store/s3-head.ts'
 import { openS3Store } from '../../src/store/s3-store.ts'
 import { startGateway, type Gateway } from '../helpers/s3-gateway.ts'
@@ -16,6 +17,13 @@ describe('the S3 store on versitygw', () => {
   storeContract(async () => {
     const settings = gateway.settings()
     return { store: openS3Store(settings), head: openS3Head(settings) }
+  })
+
+  test("is probed beside the log's head, which stays as it is", async () => {
+    const settings = gateway.settings()
+    await probeS3(settings)
+    await probeS3(settings)
+    expect(await openS3Head(settings).read()).toBeUndefined()
   })
 
   test('a bucket that is missing or refuses is an outage, not an empty store', async () => {
