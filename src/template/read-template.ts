@@ -8,7 +8,7 @@ import { encodeName } from '../oci/entry-name.ts'
 import { noXattrs } from '../oci/tar-entry.ts'
 import { writeTar, type TarOutput } from '../oci/tar-writer.ts'
 import { oneChunk } from '../oci/write-image.ts'
-import type { BlobStore } from '../store/blob-store.ts'
+import { blobKey, type BlobStore } from '../store/blob-store.ts'
 import { parseDockerfile } from './dockerfile.ts'
 import { parseTemplate, type ContainerTemplate, type DebianTemplate } from './template-file.ts'
 
@@ -60,6 +60,7 @@ export async function readLockText(folder: string, name: string): Promise<string
 
 /** Puts content into the store unless it is there. */
 export async function keep(store: BlobStore, { bytes, digest }: Content): Promise<void> {
+  if ((await store.size(blobKey(digest))) === bytes.length) return
   await store.putBlob(oneChunk(bytes), digest)
 }
 
