@@ -13,7 +13,7 @@ export const stateFile = 'checkpoint-state.json'
 const root = z.string().refine((text) => fromBase64(text)?.length === hashSize, 'not a hash')
 const size = z.int().nonnegative()
 
-const signedCheckpointSchema = z.strictObject({ size, root, note: z.string() })
+export const signedCheckpointSchema = z.strictObject({ size, root, note: z.string() })
 
 const stateSchema = z.strictObject({
   version: z.literal(1),

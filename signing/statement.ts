@@ -18,6 +18,9 @@ import type { TrustRoot } from './trust.ts'
 
 export const statementType = 'https://in-toto.io/Statement/v1'
 
+/** The most that one request to the signer may hold; an SBOM of a large image is about 1 MB. */
+export const maxRequestBytes = 4 * 1024 * 1024
+
 export type Statement = {
   _type: typeof statementType
   subject: readonly [{ name: string; digest: { sha256: string } }]

@@ -54,7 +54,7 @@ export type KeyQuestion = {
  */
 export function verifyKey(question: KeyQuestion): KeyVerdict {
   const { checks: outer, key } = checkBundle(question)
-  const checks = [...outer, ...(key === null ? unread() : checkFacts(key, question))]
+  const checks = [...outer, ...checkFacts(key, question)]
   const reason = checks.find((check) => !check.ok)
   if (reason !== undefined || key === null || checks.length !== keyChecks.length) {
     return { verdict: 'refused', reason: reason ?? unreadCheck('signature'), checks }
@@ -63,11 +63,27 @@ export function verifyKey(question: KeyQuestion): KeyVerdict {
 }
 
 function unreadCheck(name: KeyCheck['name']): KeyCheck {
-  return { name, ok: false, found: 'nothing verified', wanted: 'a verified key' }
+  return { name, ok: false, found: 'could not be checked', wanted: 'a check' }
 }
 
-function unread(): readonly KeyCheck[] {
-  return keyChecks.slice(3).map(unreadCheck)
+function checkFacts(key: FactOf<'key'> | null, question: KeyQuestion): readonly KeyCheck[] {
+  if (key === null) return keyChecks.slice(3).map(unreadCheck)
+  return [
+    ...checksOr(keyChecks.slice(3, 7), () => checkExpected(key, question)),
+    ...checksOr(keyChecks.slice(7), () => checkLedger(key, question.facts.ledger)),
+  ]
+}
+
+/** An error in a check is a no to all that were made with it. */
+function checksOr(
+  names: readonly KeyCheck['name'][],
+  run: () => readonly KeyCheck[],
+): readonly KeyCheck[] {
+  try {
+    return run()
+  } catch {
+    return names.map(unreadCheck)
+  }
 }
 
 type Attempt<T> = { check: KeyCheck; value: T | null }
@@ -120,7 +136,7 @@ function checkBundle({ bundle, trust }: KeyQuestion): {
   return { checks, key: fact.kind === 'key' ? fact : null }
 }
 
-function checkFacts(key: FactOf<'key'>, question: KeyQuestion): readonly KeyCheck[] {
+function checkExpected(key: FactOf<'key'>, question: KeyQuestion): readonly KeyCheck[] {
   const { expected, facts } = question
   const { body } = key
   const minimum = facts.minSequence ?? 1
@@ -140,7 +156,6 @@ function checkFacts(key: FactOf<'key'>, question: KeyQuestion): readonly KeyChec
       found: String(body.sequence),
       wanted: `${minimum} or later`,
     },
-    ...checkLedger(key, facts.ledger),
   ]
 }
 
