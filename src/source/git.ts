@@ -137,7 +137,7 @@ function safeEnvironment(remote: GitRun['remote']): Record<string, string> {
 }
 
 const outage =
-  /Could not resolve host|Couldn't connect|Connection (refused|reset|timed out)|Failed to connect|early EOF|unexpected disconnect|Operation too slow|The requested URL returned error: (429|5\d\d)|Network is unreachable|Temporary failure in name resolution/i
+  /Could not resolve host|Couldn't connect|Connection (refused|reset|timed out)|Failed to connect|early EOF|Empty reply from server|Recv failure|recv error|unexpected disconnect|Operation too slow|The requested URL returned error: (429|5\d\d)|Network is unreachable|Temporary failure in name resolution/i
 const missing =
   /not found|does not exist|does not appear to be a git repository|Authentication failed|could not read Username|Permission denied|returned error: 40[134]|Host key verification failed|dubious ownership/i
 
