@@ -2,9 +2,15 @@ import { createServer } from 'node:http'
 import closeWithGrace from 'close-with-grace'
 import pino, { type Logger } from 'pino'
 import { loadConfig, type Config } from './config.ts'
-import { pathsOf, type Paths } from './paths.ts'
+import { crashPoints } from './crash-point.ts'
+import type { Paths } from './paths.ts'
 
-export type ProcessContext = { config: Config; paths: Paths; logger: Logger }
+export type ProcessContext = {
+  config: Config
+  paths: Paths
+  logger: Logger
+  crashPoint: (name: string) => void
+}
 
 /** What a started process leaves behind when it is asked to end, last thing first. */
 export type Started = { close: () => Promise<void> }
@@ -28,7 +34,12 @@ export async function runProcess(
   })
   process.umask(0o077)
   try {
-    const started = await start({ config, paths: pathsOf(config.home), logger })
+    const started = await start({
+      config,
+      paths: config.paths,
+      logger,
+      crashPoint: crashPoints(config.crashAt?.split(',') ?? [], config.paths.run),
+    })
     const health = await listenHealth(config.healthPort)
     closeWithGrace({ delay: 15_000, logger: false }, async ({ err }) => {
       if (err !== undefined) logger.fatal({ err }, 'ended by an error')
@@ -43,8 +54,8 @@ export async function runProcess(
   }
 }
 
-async function listenHealth(port: number | null) {
-  if (port === null) return undefined
+async function listenHealth(port: number | undefined) {
+  if (port === undefined) return undefined
   const server = createServer((_request, response) => response.end('{"ok":true}\n'))
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject).listen(port, '127.0.0.1', resolve)

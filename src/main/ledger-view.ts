@@ -1,0 +1,48 @@
+import type { Logger } from 'pino'
+import { readTrust } from '../../signing/trust-files.ts'
+import type { TrustRoot } from '../../signing/trust.ts'
+import { digestOf } from '../../signing/canonical.ts'
+import type { Definition } from '../domain/definition.ts'
+import type { Digest } from '../domain/digest.ts'
+import { KilnError } from '../domain/error.ts'
+import { openLedgerReader, type LedgerReader } from '../ledger/ledger-reader.ts'
+import { blobKey, type BlobStore } from '../store/blob-store.ts'
+import { readFolderHead } from '../store/folder-head.ts'
+import { openFolderStore } from '../store/folder-store.ts'
+import type { Paths } from './paths.ts'
+
+/** The store and the verified ledger, for processes that do not own the head. */
+export type LedgerView = { store: BlobStore; reader: LedgerReader; trust: TrustRoot }
+
+export async function openLedgerView(paths: Paths, logger: Logger): Promise<LedgerView> {
+  const trust = await readTrust(paths.trust)
+  const store = openFolderStore({ root: paths.store })
+  const head = readFolderHead({ root: paths.store })
+  return { store, trust, reader: openLedgerReader({ store, head, trust, logger }) }
+}
+
+/** A blob's bytes, checked against its digest. Throws `not_found`, `digest_mismatch`. */
+export async function blobBytes(store: BlobStore, digest: Digest): Promise<Uint8Array> {
+  const bytes = await store.get(blobKey(digest))
+  if (bytes === undefined) throw new KilnError('not_found', `the store has no ${digest}`)
+  if (digestOf(bytes) !== digest) {
+    throw new KilnError('digest_mismatch', `the store holds other bytes under ${digest}`, {
+      fix: 'kiln fsck',
+    })
+  }
+  return bytes
+}
+
+/** A definition's content; it was checked when its commit was read, and its digest is bound by the key. */
+export async function readDefinition(store: BlobStore, digest: Digest): Promise<Definition> {
+  const definition = JSON.parse(
+    new TextDecoder().decode(await blobBytes(store, digest)),
+  ) as Definition
+  if (definition.version !== 1) {
+    throw new KilnError(
+      'invalid_input',
+      `definition ${digest} has version ${String(definition.version)}, not 1`,
+    )
+  }
+  return definition
+}

@@ -1,0 +1,142 @@
+import pino from 'pino'
+import { cosignCommand } from '../../signing/cosign.ts'
+import { verifyKey } from '../../signing/verify-key.ts'
+import type { VerifyReport } from '../cli/local-port.ts'
+import { hexOf, type Digest } from '../domain/digest.ts'
+import { KilnError } from '../domain/error.ts'
+import { environmentOf, type Ledger } from '../domain/ledger.ts'
+import { parseEnvironmentName } from '../domain/name.ts'
+import type { FactOf } from '../domain/statement.ts'
+import { verifyBundle } from '../../signing/verify.ts'
+import type { Config } from './config.ts'
+import { openLedgerView, type LedgerView } from './ledger-view.ts'
+
+/**
+ * Verifies a key or an artifact from the folder alone: no server, no network. `what` is a digest or its
+ * beginning, `<app>/<environment>` for its active key, or `<app>/<environment>@<sequence>`.
+ */
+export async function localVerify(config: Config, what: string): Promise<VerifyReport> {
+  const view = await openLedgerView(config.paths, pino({ level: 'silent' }))
+  const ledger = await view.reader.refresh()
+  const log = {
+    name: 'log',
+    passed: true,
+    detail: `${ledger.size} entries, each checked under the checkpoint that ${config.origin} signed`,
+  }
+  const report = what.includes('/')
+    ? await verifyEnvironment({ config, view, ledger }, what)
+    : await verifyArtifact({ config, view, ledger }, what)
+  return { ...report, checks: [log, ...report.checks] }
+}
+
+type Around = { config: Config; view: LedgerView; ledger: Ledger }
+
+async function verifyEnvironment(
+  { config, view, ledger }: Around,
+  what: string,
+): Promise<VerifyReport> {
+  const [name = '', at] = what.split('@')
+  const { name: environment } = parseEnvironmentName(name)
+  const state = environmentOf(ledger, environment)
+  const key = at === undefined ? state.active : (view.reader.keyOf(environment, Number(at)) ?? null)
+  if (key === null) {
+    throw new KilnError(
+      'not_found',
+      `${environment} has no ${at === undefined ? 'active key' : `key ${at}`}`,
+      {
+        fix: `kiln history ${environment}`,
+      },
+    )
+  }
+  const { digest, definition, sequence } = key.body
+  const verdict = verifyKey({
+    bundle: await view.reader.bundleOf(key.leaf),
+    trust: view.trust,
+    expected: { environment, digest, definition },
+    facts: { ledger },
+  })
+  const checks = verdict.checks.map(({ name: check, ok, found, wanted }) => ({
+    name: check,
+    passed: ok,
+    detail: ok ? found : `found ${found}, wanted ${wanted}`,
+  }))
+  return {
+    subject: `${environment}@${sequence}`,
+    checks,
+    command: commandFor(config, parseEnvironmentName(environment).app, digest),
+  }
+}
+
+async function verifyArtifact(
+  { config, view, ledger }: Around,
+  what: string,
+): Promise<VerifyReport> {
+  const sealed = sealedBeginningWith(ledger, what)
+  const digest = sealed.artifact
+  if (digest === null) throw new KilnError('ledger_corrupt', 'a sealed record names no artifact')
+  const { app, provenance, sbom } = sealed.body
+  const statements = [
+    { name: 'provenance', leaf: provenance, kind: 'provenance' },
+    { name: 'sbom', leaf: sbom, kind: 'sbom' },
+    { name: 'sealed', leaf: sealed.leaf, kind: 'sealed' },
+  ] as const
+  const checks: { name: string; passed: boolean; detail: string }[] = []
+  for (const { name, leaf, kind } of statements) {
+    checks.push({ name, ...(await checkStatement(view, leaf, { kind, subject: digest })) })
+  }
+  const denial = ledger.denied.get(digest)
+  checks.push({
+    name: 'not denied',
+    passed: denial === undefined,
+    detail: denial === undefined ? 'no denial' : `denied: ${denial.body.reason}`,
+  })
+  const promoted = [...ledger.environments.values()].some((state) =>
+    state.good.some((key) => key.body.digest === digest),
+  )
+  return { subject: digest, checks, command: promoted ? commandFor(config, app, digest) : null }
+}
+
+async function checkStatement(
+  { reader, trust }: LedgerView,
+  leaf: string,
+  wanted: { kind: 'provenance' | 'sbom' | 'sealed'; subject: Digest },
+): Promise<{ passed: boolean; detail: string }> {
+  try {
+    verifyBundle(await reader.bundleOf(leaf), trust, wanted)
+    return {
+      passed: true,
+      detail: `signed, logged, about this artifact (leaf ${leaf.slice(0, 12)})`,
+    }
+  } catch (error) {
+    return { passed: false, detail: error instanceof Error ? error.message : 'cannot be checked' }
+  }
+}
+
+function sealedBeginningWith(ledger: Ledger, text: string): FactOf<'sealed'> {
+  const hex = text.replace(/^sha256:/, '')
+  if (!/^[0-9a-f]{6,64}$/.test(hex)) {
+    throw new KilnError(
+      'invalid_input',
+      `neither a digest nor an environment: ${JSON.stringify(text.slice(0, 80))}`,
+      {
+        fix: 'kiln verify <digest>, kiln verify <app>/<environment> or kiln verify <app>/<environment>@<sequence>',
+      },
+    )
+  }
+  const found = [...ledger.sealed.entries()].filter(([digest]) => hexOf(digest).startsWith(hex))
+  const [first] = found
+  if (first === undefined) throw new KilnError('not_found', `no sealed artifact begins with ${hex}`)
+  if (found.length > 1) {
+    throw new KilnError(
+      'ambiguous',
+      `${hex} begins ${found.length} digests: ${found.map(([digest]) => digest).join(', ')}`,
+    )
+  }
+  return first[1]
+}
+
+/** The same check with somebody else's tool. */
+function commandFor(config: Config, app: string, digest: Digest): string {
+  const reference = `127.0.0.1:${config.ports.registry}/${app}@${digest}`
+  return cosignCommand({ trust: config.paths.trust, reference, dockerConfig: config.paths.dockerConfig })
+}

@@ -1,0 +1,91 @@
+import { join } from 'node:path'
+import pino from 'pino'
+import type { LocalProcess, LocalStatus, LocalVerbs, Report } from '../cli/local-port.ts'
+import { openFolderStore } from '../store/folder-store.ts'
+import { loadConfig, type Config } from './config.ts'
+import { localDoctor } from './local-doctor.ts'
+import { localFsck, localReindex } from './local-ledger.ts'
+import { localTemplates } from './local-templates.ts'
+import { localVerify } from './local-verify.ts'
+import { childEnvironment } from './processes.ts'
+import { launchSupervisor, stopSupervisor } from './supervisor/control.ts'
+import { readSupervisorState, type SupervisorState } from './supervisor/state.ts'
+
+type Environment = Readonly<Record<string, string | undefined>>
+
+/** Verbs that need no server, on the machine's own configuration. */
+export function createLocalVerbs({ home, env }: { home: string; env: Environment }): LocalVerbs {
+  const environment = { ...env, KILN_HOME: home }
+  const config = loadConfig(environment, process.cwd())
+  const logger = pino({ level: 'silent' })
+  const store = () => openFolderStore({ root: config.paths.store })
+  return {
+    up: (report) => up(config, environment, report),
+    async down(report) {
+      const running = statusOf(config).processes.filter((one) => one.state !== 'stopped')
+      report('stopping')
+      const stopped = await stopSupervisor(config.paths, { logger })
+      return { stopped: stopped ? running.map((one) => one.name) : [] }
+    },
+    status: async () => statusOf(config),
+    doctor: () => localDoctor(config, environment),
+    ...localTemplates(config, store),
+    verify: (what) => localVerify(config, what),
+    fsck: (report) => localFsck(config, report),
+    reindex: () => localReindex(config),
+  }
+}
+
+async function up(
+  config: Config,
+  environment: Environment,
+  report: Report,
+): Promise<LocalStatus & { already: boolean }> {
+  const before = readSupervisorState(config.home)
+  if (before.kind === 'running' && before.state.phase === 'ready')
+    return { ...statusOf(config), already: true }
+  const said = new Map<string, string>()
+  await launchSupervisor({
+    paths: config.paths,
+    command: process.execPath,
+    args: ['--disable-warning=ExperimentalWarning', join(import.meta.dirname, 'supervise.ts')],
+    environment: { ...childEnvironment(environment), KILN_HOME: config.home },
+    onState: (state) => sayChanges(state, said, report),
+  })
+  return { ...statusOf(config), already: false }
+}
+
+/** One line for each process when it becomes ready, and when it has to be started again. */
+function sayChanges(state: SupervisorState, said: Map<string, string>, report: Report): void {
+  for (const { name, state: now, lastExit } of state.processes) {
+    if (said.get(name) === now || (now !== 'ready' && now !== 'restarting')) continue
+    said.set(name, now)
+    report(
+      now === 'ready' ? `${name} is ready` : `${name} is started again: ${lastExit ?? 'it ended'}`,
+    )
+  }
+}
+
+const shown = {
+  waiting: 'starting',
+  starting: 'starting',
+  ready: 'ready',
+  restarting: 'restarting',
+  stopping: 'ready',
+  stopped: 'stopped',
+  failed: 'stopped',
+} as const satisfies Record<string, LocalProcess['state']>
+
+function statusOf(config: Config): LocalStatus {
+  const view = readSupervisorState(config.home)
+  const running = view.kind === 'running'
+  const processes = (view.state?.processes ?? []).map((one): LocalProcess => ({
+    name: one.name,
+    state: running ? shown[one.state] : 'stopped',
+    pid: running ? one.pid : null,
+    restarts: one.restarts,
+    address: one.address,
+    log: one.log,
+  }))
+  return { home: config.home, running, processes }
+}

@@ -1,0 +1,126 @@
+import { join } from 'node:path'
+import { haproxyCommand, renderInitialConfig } from '../edge/edge.ts'
+import { workflowBundle } from './bundle-workflows.ts'
+import { settings, type Config } from './config.ts'
+import { edgePathsOf } from './edge-paths.ts'
+import type { ProcessDescription } from './supervisor/process-description.ts'
+
+type Environment = Readonly<Record<string, string | undefined>>
+
+/** What children inherit: their settings, where programs and certificates are, nothing else. */
+const inherited = [
+  ...Object.keys(settings),
+  'PATH',
+  'HOME',
+  'LANG',
+  'TMPDIR',
+  'SSL_CERT_FILE',
+  'SSL_CERT_DIR',
+  'NODE_EXTRA_CA_CERTS',
+  'GIT_SSL_CAINFO',
+  'HTTPS_PROXY',
+  'HTTP_PROXY',
+  'NO_PROXY',
+  'SSH_AUTH_SOCK',
+  'npm_config_registry',
+  'npm_config_cafile',
+]
+
+export function childEnvironment(environment: Environment): Record<string, string> {
+  return Object.fromEntries(
+    inherited.flatMap((name) =>
+      environment[name] === undefined ? [] : [[name, environment[name]]],
+    ),
+  )
+}
+
+/** Kiln's processes on one machine, as data for the supervisor. */
+export function processesOf(config: Config, environment: Environment): ProcessDescription[] {
+  const { paths, ports, temporal } = config
+  const base = { ...childEnvironment(environment), KILN_HOME: config.home }
+  const edge = edgePathsOf(paths)
+  const [haproxy = 'haproxy', ...haproxyArgs] = haproxyCommand(edge)
+  const node = (name: string, healthPort?: number) => ({
+    name,
+    command: process.execPath,
+    args: ['--disable-warning=ExperimentalWarning', join(import.meta.dirname, `${name}.ts`)],
+    environment:
+      healthPort === undefined ? base : { ...base, KILN_HEALTH_PORT: String(healthPort) },
+    readyMs: 60_000,
+    graceMs: 20_000,
+    address: null,
+  })
+  const health = (port: number) =>
+    ({ kind: 'http', url: `http://127.0.0.1:${port}/health` }) as const
+  const afterTemporal = temporal.kind === 'own' ? ['temporal'] : []
+  return [
+    { ...node('signer'), dependsOn: [], readiness: { kind: 'socket', path: paths.signerSocket } },
+    ...(temporal.kind === 'own' ? [ownTemporal(config, base)] : []),
+    {
+      name: 'haproxy',
+      command: haproxy,
+      args: haproxyArgs,
+      environment: base,
+      dependsOn: [],
+      readiness: { kind: 'socket', path: edge.socket },
+      readyMs: 15_000,
+      graceMs: 15_000,
+      address: null,
+      prepare: () => renderInitialConfig(edge),
+    },
+    {
+      ...node('server'),
+      args: [
+        '--disable-warning=ExperimentalWarning',
+        '--max-semi-space-size=8',
+        join(import.meta.dirname, 'server.ts'),
+      ],
+      dependsOn: ['signer', ...afterTemporal],
+      readiness: health(ports.api),
+      address: `http://127.0.0.1:${ports.api}`,
+      prepare: async () => void (await workflowBundle(paths.run)),
+    },
+    {
+      ...node('build', ports.buildHealth),
+      dependsOn: ['server'],
+      readiness: health(ports.buildHealth),
+    },
+    {
+      ...node('host', ports.hostHealth),
+      dependsOn: ['server', 'haproxy'],
+      readiness: health(ports.hostHealth),
+    },
+  ]
+}
+
+/** Temporal's development server, durable in a SQLite file; its page and its search are not needed. */
+function ownTemporal(config: Config, environment: Record<string, string>): ProcessDescription {
+  const { paths, ports, temporal } = config
+  return {
+    name: 'temporal',
+    command: 'temporal',
+    args: [
+      ...[
+        'server',
+        'start-dev',
+        '--headless',
+        '--ip',
+        '127.0.0.1',
+        '--port',
+        String(ports.temporal),
+      ],
+      ...['--db-filename', join(paths.temporal, 'temporal.db'), '--log-level', 'warn'],
+      ...['--sqlite-pragma', 'journal_mode=wal', '--sqlite-pragma', 'synchronous=full'],
+    ],
+    environment,
+    dependsOn: [],
+    readiness: { kind: 'tcp', host: '127.0.0.1', port: ports.temporal },
+    readyMs: 60_000,
+    graceMs: 10_000,
+    address: temporal.address,
+    prepare: async () => {
+      const { mkdir } = await import('node:fs/promises')
+      await mkdir(paths.temporal, { recursive: true, mode: 0o700 })
+    },
+  }
+}

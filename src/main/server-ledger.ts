@@ -1,0 +1,52 @@
+import type { Logger } from 'pino'
+import { signerClient } from '../../signing/signer-client.ts'
+import { readTrust } from '../../signing/trust-files.ts'
+import type { TrustRoot } from '../../signing/trust.ts'
+import { openLedger, type LedgerWriter } from '../ledger/ledger-writer.ts'
+import { probeFolder } from '../store/probe.ts'
+import { openFolderHead } from '../store/folder-head.ts'
+import { lockFolder } from '../store/folder-lock.ts'
+import { openFolderStore } from '../store/folder-store.ts'
+import type { BlobStore } from '../store/blob-store.ts'
+import type { ProcessContext } from './process.ts'
+
+export type OwnedLedger = {
+  store: BlobStore
+  ledger: LedgerWriter
+  trust: TrustRoot
+  close: () => void
+}
+
+/**
+ * The store with its head, which this process alone moves, and the ledger on it. The first entry of a
+ * new log is the list of roles. A store that does not keep its promises is refused, by trying.
+ */
+export async function openOwnedLedger({
+  paths,
+  logger,
+  crashPoint,
+}: ProcessContext): Promise<OwnedLedger> {
+  const trust = await readTrust(paths.trust)
+  const lock = await lockFolder(paths.store)
+  await probeFolder({ root: paths.store })
+  const store = openFolderStore({ root: paths.store })
+  const head = openFolderHead({ root: paths.store })
+  const signer = signerClient({
+    socket: paths.signerSocket,
+    origin: trust.origin,
+    timeoutMs: 10_000,
+  })
+  const ledger = openLedger({ store, head, signer, trust, logger, crashPoint })
+  await ledger.refresh()
+  await recordRoles(ledger, trust, logger)
+  return { store, ledger, trust, close: lock.release }
+}
+
+async function recordRoles(ledger: LedgerWriter, trust: TrustRoot, logger: Logger): Promise<void> {
+  if (ledger.ledger().size > 0) return
+  const { index } = await ledger.decide({
+    id: `roles ${trust.origin}`,
+    signable: { kind: 'roles', time: new Date().toISOString(), trust },
+  })
+  logger.info({ index, origin: trust.origin }, 'a new log begins with the list of roles')
+}

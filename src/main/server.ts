@@ -1,0 +1,82 @@
+import { writeFile } from 'node:fs/promises'
+import { createApi } from '../api/server.ts'
+import { admissibleAnywhere } from '../domain/ledger.ts'
+import { credentialAccess } from '../registry/access.ts'
+import { createRegistry } from '../registry/server.ts'
+import { workflowBundle } from './bundle-workflows.ts'
+import { controlActivities } from './control-activities.ts'
+import { crashAfterWork } from './crash-point.ts'
+import { createEngine } from './engine.ts'
+import { createLogs } from './logs.ts'
+import { createOperations } from './operations.ts'
+import { packageVersion } from './package-version.ts'
+import { runProcess } from './process.ts'
+import { openCredentials, openToken, writeDockerConfig } from './secrets.ts'
+import { openOwnedLedger } from './server-ledger.ts'
+import { openServerIndex } from './server-index.ts'
+import { createServerViews } from './server-views.ts'
+import { connectClient, createWorker, installRuntime } from './temporal.ts'
+import { createWatches } from './watches.ts'
+
+// The server: API, registry (pull), the log's head, the SQL index and the control worker. It holds no
+// signing key and no Docker socket.
+await runProcess('server', async (context) => {
+  const { config, paths, logger, crashPoint } = context
+  const version = packageVersion()
+  installRuntime(logger)
+  const owned = await openOwnedLedger(context)
+  const { store, ledger } = owned
+  const credentials = await openCredentials(paths.credentials)
+  const registryAddress = `127.0.0.1:${config.ports.registry}`
+  await writeDockerConfig(paths.dockerConfig, registryAddress, credentials.reader)
+  const registry = await createRegistry({
+    port: config.ports.registry,
+    store,
+    access: credentialAccess([
+      { kind: 'reader', username: 'reader', password: credentials.reader },
+      { kind: 'host', username: 'host', password: credentials.host },
+    ]),
+    admissible: async () => {
+      const known = await ledger.refresh()
+      return (digest) => admissibleAnywhere(known, digest)
+    },
+  })
+  const index = await openServerIndex({ paths, ledger, logger })
+  const client = await connectClient(config.temporal.address)
+  const engine = createEngine({ client, host: config.hostName })
+  const operations = createOperations({ engine, ledger: ledger.refresh, now: () => new Date() })
+  const activities = await controlActivities({ context, owned, engine, version })
+  const worker = await createWorker({
+    address: config.temporal.address,
+    taskQueue: 'control',
+    activities: crashAfterWork(activities, crashPoint),
+    bundlePath: await workflowBundle(paths.run),
+    concurrent: 40,
+    logger,
+  })
+  const working = worker.run()
+  const api = await createApi({
+    logger,
+    version,
+    token: { name: 'token', secret: await openToken(paths.token) },
+    requests: store,
+    operations,
+    watches: createWatches(client),
+    views: createServerViews({ context, owned, index, version }),
+    logs: createLogs(paths, operations.get),
+    ledger: index.files,
+  })
+  await api.listen({ host: '127.0.0.1', port: config.ports.api })
+  const address = `http://127.0.0.1:${config.ports.api}`
+  await writeFile(paths.api, `${JSON.stringify({ version: 1, address })}\n`)
+  return {
+    async close() {
+      await api.close()
+      await registry.close()
+      worker.shutdown()
+      await working
+      await index.close()
+      owned.close()
+    },
+  }
+})

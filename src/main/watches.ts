@@ -1,0 +1,67 @@
+import { WorkflowNotFoundError, type Client } from '@temporalio/client'
+import type { Watch, Watches } from '../api/ports.ts'
+import type { WatchInput, WatchState } from '../../workflows/watch-repository.ts'
+import { tailFrom } from './operations.ts'
+
+/** How often a watched repository is looked at, in milliseconds. */
+const everyMs = 2000
+
+/** Watched repositories: one workflow each, `watch.<hash of the repository>`. */
+export function createWatches({ workflow }: Client): Watches {
+  const show = async (id: string): Promise<Watch | undefined> => {
+    try {
+      const state = await workflow.getHandle(id).query<WatchState>('watch')
+      return {
+        id,
+        repository: state.repository,
+        branches: [...state.branches],
+        requestedBy: state.requestedBy,
+        since: state.since,
+        lastCommit: Object.values(state.heads).at(-1) ?? null,
+        failure: state.lastError,
+      }
+    } catch (error) {
+      if (error instanceof WorkflowNotFoundError) return undefined
+      throw error
+    }
+  }
+  return {
+    async start({ principal }, { repository, branches }) {
+      const id = `watch.${tailFrom(repository)}`
+      const since = new Date().toISOString()
+      const input: WatchInput = { repository, branches, everyMs, principal, since }
+      await workflow.start('watchRepository', {
+        workflowId: id,
+        taskQueue: 'control',
+        args: [input],
+        workflowIdConflictPolicy: 'TERMINATE_EXISTING',
+      })
+      const shown = await show(id)
+      if (shown === undefined) throw new Error(`the watch ${id} did not start`)
+      return shown
+    },
+    async stop(_asked, id) {
+      const shown = (await running(workflow, id)) ? await show(id) : undefined
+      if (shown !== undefined) await workflow.getHandle(id).signal('stop')
+      return shown
+    },
+    async list() {
+      const watches: Watch[] = []
+      const query = `WorkflowType = 'watchRepository' AND ExecutionStatus = 'Running'`
+      for await (const { workflowId } of workflow.list({ query })) {
+        const shown = await show(workflowId)
+        if (shown !== undefined) watches.push(shown)
+      }
+      return watches
+    },
+  }
+}
+
+async function running(workflow: Client['workflow'], id: string): Promise<boolean> {
+  try {
+    return (await workflow.getHandle(id).describe()).status.name === 'RUNNING'
+  } catch (error) {
+    if (error instanceof WorkflowNotFoundError) return false
+    throw error
+  }
+}
