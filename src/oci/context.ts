@@ -3,7 +3,7 @@ import { pipeline } from 'node:stream/promises'
 import { KilnError } from '../domain/error.ts'
 import { pack, type Pack } from 'tar-stream'
 import { decodeName } from './entry-name.ts'
-import type { SourceNode, SourceTree, Twins } from './source-tree.ts'
+import type { SourceNode, Twins } from './source-tree.ts'
 import { readSourceTree } from './source-tree.ts'
 import type { Spool } from './spool.ts'
 import { openSpool } from './spool.ts'
@@ -22,6 +22,8 @@ export type RepackOptions = {
   /** `unicode-and-case` for source trees; npm packages may hold names that differ in case. */
   twins?: Twins
   limits?: TarLimits
+  /** Files for which it says false are left out. */
+  keep?: (path: string) => boolean
 }
 
 /**
@@ -42,7 +44,8 @@ export async function* repackTar(
       twins: options.twins ?? 'unicode-and-case',
       ...(options.limits === undefined ? {} : { limits: options.limits }),
     })
-    yield* packed((tar) => packTree(tar, { tree, spool, mtime: options.mtime }))
+    const kept = [...tree].filter(([path]) => options.keep?.(path) ?? true)
+    yield* packed((tar) => packTree(tar, { nodes: kept, spool, mtime: options.mtime }))
   } finally {
     await spool.close()
   }
@@ -50,9 +53,9 @@ export async function* repackTar(
 
 async function packTree(
   tar: Pack,
-  { tree, spool, mtime }: { tree: SourceTree; spool: Spool; mtime: number },
+  { nodes, spool, mtime }: { nodes: [string, SourceNode][]; spool: Spool; mtime: number },
 ): Promise<void> {
-  const sorted = [...tree].toSorted(([left], [right]) => Buffer.compare(bytes(left), bytes(right)))
+  const sorted = nodes.toSorted(([left], [right]) => Buffer.compare(bytes(left), bytes(right)))
   for (const [path, node] of sorted) {
     const content = node.type === 'file' ? spool.read(node.content) : undefined
     await addEntry(tar, headersOf(path, node, mtime), content)

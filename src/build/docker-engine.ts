@@ -1,0 +1,108 @@
+import type { EngineBuildOptions } from '../docker/build.ts'
+import { buildWithEngine } from '../docker/build.ts'
+import type { DockerClient } from '../docker/client.ts'
+import { callDocker } from '../docker/client.ts'
+import { pullByDigest, pushImage, removeImage } from '../docker/images.ts'
+import { KilnError } from '../domain/error.ts'
+import type { BuildEngine, EngineRequest } from './engine.ts'
+import { removeAttempt, sweepEngine } from './engine-remains.ts'
+import { baseRepository, buildLabel, cacheTag, captureName } from './names.ts'
+import type { BuildLimits, BuildRegistry } from './ports.ts'
+
+const tag = 'built'
+
+type Engine = { docker: DockerClient; registry: BuildRegistry; limits: BuildLimits }
+
+/**
+ * The Docker Engine's classic builder. The base is pulled by digest from Kiln's registry, nothing else
+ * is ever fetched, and what was built is pushed back into that registry.
+ */
+export function createDockerEngine(engine: Engine): BuildEngine {
+  let running = 0
+  return {
+    async build(request) {
+      running += 1
+      try {
+        const base = await pullBase(engine, request)
+        await removeAttempt(engine.docker, request.build)
+        // Remains of other builds look like those that run now, so only the one alone may remove them.
+        if (running === 1) await sweepEngine(engine.docker, base)
+        try {
+          return await buildAndPush(engine, request, base)
+        } finally {
+          await removeAttempt(engine.docker, request.build)
+          if (running === 1) await sweepEngine(engine.docker, base)
+        }
+      } finally {
+        running -= 1
+      }
+    },
+  }
+}
+
+async function pullBase({ docker, registry }: Engine, request: EngineRequest): Promise<string> {
+  await registry.publish({ repository: baseRepository, manifest: request.base })
+  const image = { repository: `${registry.address}/${baseRepository}`, digest: request.base }
+  return pullByDigest(docker, image, { auth: registry.auth, signal: request.signal })
+}
+
+async function buildAndPush(
+  engine: Engine,
+  request: EngineRequest,
+  base: string,
+): Promise<Uint8Array> {
+  const { docker, registry, limits } = engine
+  const name = captureName(request.build)
+  const repository = `${registry.address}/${name}`
+  const id = await buildWithEngine(docker, {
+    context: await request.context(base),
+    options: optionsOf(request, `${repository}:${tag}`, limits),
+    signal: request.signal,
+    silenceMs: limits.silenceMs,
+    onText: request.onText,
+  })
+  const digest = await pushImage(
+    docker,
+    { repository, tag },
+    { ...registry, signal: request.signal },
+  )
+  const pushed = registry.take({ name, reference: tag })
+  if (pushed?.digest !== digest) {
+    throw new KilnError('registry_unavailable', `the push of ${digest} did not arrive`)
+  }
+  if (request.useCache) await keepCache(docker, id, request.app)
+  return pushed.bytes
+}
+
+function optionsOf(
+  request: EngineRequest,
+  reference: string,
+  limits: BuildLimits,
+): EngineBuildOptions {
+  const memory = limits.memoryMb * 1024 * 1024
+  return {
+    t: reference,
+    dockerfile: 'Dockerfile',
+    networkmode: 'none',
+    rm: true,
+    forcerm: true,
+    nocache: !request.useCache,
+    labels: { [buildLabel]: request.build },
+    buildargs: { ...request.arguments },
+    memory,
+    memswap: memory,
+    cpuperiod: 100_000,
+    cpuquota: Math.round(limits.cpus * 100_000),
+  }
+}
+
+/** One name for each app keeps the engine from removing the steps that its next build may reuse. */
+async function keepCache(docker: DockerClient, id: string, app: string): Promise<void> {
+  const [repo = '', name = ''] = cacheTag(app).split(':')
+  await callDocker(() => docker.getImage(id).tag({ repo, tag: name }))
+}
+
+/** Gives up what the engine keeps of an app for its next build. */
+export async function forgetCache(docker: DockerClient, app: string): Promise<void> {
+  await removeImage(docker, cacheTag(app))
+}

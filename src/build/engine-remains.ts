@@ -1,0 +1,83 @@
+import type { DockerClient } from '../docker/client.ts'
+import { callDocker, statusOf } from '../docker/client.ts'
+import { removeContainer } from '../docker/containers.ts'
+import { buildLabel } from './names.ts'
+
+/**
+ * Removes what attempts of this build left in the engine: containers, and the names under which images
+ * were pushed. What the app's next build may reuse has a name of its own and stays.
+ */
+export async function removeAttempt(docker: DockerClient, build: string): Promise<void> {
+  const filters = JSON.stringify({ label: [`${buildLabel}=${build}`] })
+  const containers = await callDocker(() => docker.listContainers({ all: true, filters }))
+  for (const { Id } of containers) await removeContainer(docker, Id)
+  const images = await callDocker(() => docker.listImages({ filters }))
+  for (const { Id, RepoTags } of images) {
+    const names = (RepoTags ?? []).filter((name) => name !== '<none>:<none>')
+    const pushed = names.filter((name) => !name.startsWith('kiln-cache/'))
+    for (const name of names.length === 0 ? [Id] : pushed) await dropImage(docker, name)
+  }
+}
+
+/**
+ * Removes what builds from this base left behind when their engine or their worker died: containers of
+ * RUN steps, and images of steps that no name leads to. Must not run beside a build.
+ */
+export async function sweepEngine(docker: DockerClient, base: string): Promise<void> {
+  await sweepContainers(docker, base)
+  await sweepImages(docker, base)
+}
+
+async function sweepContainers(docker: DockerClient, base: string): Promise<void> {
+  const filters = JSON.stringify({ ancestor: [base] })
+  const found = await callDocker(() => docker.listContainers({ all: true, filters }))
+  for (const { Id, Labels } of found) {
+    // A step's container has no name that tells, but the clock that every build is given.
+    const { Config } = await inspected(() => docker.getContainer(Id).inspect(), noContainer)
+    const isStep = (Config.Env ?? []).some((one) => one.startsWith('SOURCE_DATE_EPOCH='))
+    if (isStep && Object.keys(Labels).length === 0) await removeContainer(docker, Id)
+  }
+}
+
+async function sweepImages(docker: DockerClient, base: string): Promise<void> {
+  const { Id: baseId } = await inspected(() => docker.getImage(base).inspect(), noImage)
+  const filters = JSON.stringify({ dangling: ['true'] })
+  const dangling = await callDocker(() => docker.listImages({ filters }))
+  for (const { Id } of dangling) {
+    if (await descends(docker, Id, baseId)) await dropImage(docker, Id)
+  }
+}
+
+const mostSteps = 500
+
+async function descends(docker: DockerClient, id: string, ancestor: string): Promise<boolean> {
+  let at = id
+  for (let step = 0; step < mostSteps && at !== ''; step++) {
+    if (at === ancestor) return id !== ancestor
+    at = (await inspected(() => docker.getImage(at).inspect(), noImage)).Parent
+  }
+  return false
+}
+
+const noContainer = { Config: { Env: [] as string[] } }
+const noImage = { Id: '', Parent: '' }
+
+/** What the engine says of a thing, or `absent` when it is gone. */
+async function inspected<T>(inspect: () => Promise<T>, absent: T): Promise<T> {
+  try {
+    return await inspect()
+  } catch (error) {
+    if (statusOf(error) === 404) return absent
+    return callDocker(() => Promise.reject(error))
+  }
+}
+
+/** Steps go with the last image that needs them, so some are gone, or still needed, when their turn comes. */
+async function dropImage(docker: DockerClient, name: string): Promise<void> {
+  try {
+    await docker.getImage(name).remove({})
+  } catch (error) {
+    const status = statusOf(error)
+    if (status !== 404 && status !== 409) await callDocker(() => Promise.reject(error))
+  }
+}
