@@ -51,8 +51,14 @@ export async function buildImage(
       app,
       base,
       context: (reference) =>
-        contextOf(deps, input, deps.renderDockerfile(dockerfile, { base: reference })),
-      arguments: buildArguments(source.committedAt),
+        contextOf(
+          deps,
+          input,
+          deps.renderDockerfile(dockerfile, {
+            base: reference,
+            args: buildArguments(source.committedAt),
+          }),
+        ),
       useCache,
       signal: AbortSignal.any([parent, timeout]),
       onText: (piece) => log.write(piece),

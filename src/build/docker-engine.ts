@@ -88,7 +88,6 @@ function optionsOf(
     forcerm: true,
     nocache: !request.useCache,
     labels: { [buildLabel]: request.build },
-    buildargs: { ...request.arguments },
     memory,
     memswap: memory,
     cpuperiod: 100_000,

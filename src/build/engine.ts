@@ -9,8 +9,6 @@ export type EngineRequest = {
   base: Digest
   /** Called once, with the reference by which the Dockerfile must name the base. */
   context: (baseReference: string) => Promise<Readable>
-  /** Values of the Dockerfile's own ARGs; see `buildArguments`. */
-  arguments: Readonly<Record<string, string>>
   useCache: boolean
   signal: AbortSignal
   /** Takes what the build says, in pieces of any size. */
@@ -27,7 +25,7 @@ export interface BuildEngine {
   build(request: EngineRequest): Promise<Uint8Array>
 }
 
-/** What every build is told, so that its steps do not ask the machine. `committedAt`: seconds since 1970. */
+/** What every RUN has in its environment, so that it need not ask the machine. `committedAt`: seconds since 1970. */
 export function buildArguments(committedAt: number): Record<string, string> {
   return {
     SOURCE_DATE_EPOCH: String(committedAt),

@@ -45,8 +45,14 @@ export type BuildDependencies = {
   store: BlobStore
   docker: DockerClient
   registry: BuildRegistry
-  /** The template's Dockerfile with its base replaced by this reference; throws `invalid_dockerfile`. */
-  renderDockerfile: (text: string, options: { base: string }) => string
+  /**
+   * Parses the template's Dockerfile against the allow-list and writes what the engine gets: FROM by this
+   * reference, every RUN with these variables. Throws `invalid_dockerfile`.
+   */
+  renderDockerfile: (
+    text: string,
+    options: { base: string; args: Readonly<Record<string, string>> },
+  ) => string
   /** The machine's own npm settings, used for fetching and never recorded. */
   npm: { registry: string | null; caFile: string | null }
   /** Holds files without names while a build runs. */
