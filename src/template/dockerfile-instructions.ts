@@ -42,14 +42,16 @@ export function parseInstruction(here: Here, stages: StageNames): Instruction {
       fix ?? `use one of FROM, ${Object.keys(allowed).join(', ')}`,
     )
   }
-  if (here.rest.includes('<<') && (here.keyword === 'RUN' || here.keyword === 'COPY')) {
-    throw refuse(
-      here,
-      'here-documents are not allowed: engines disagree on what they are',
-      'put the text into a file below files/ and COPY it, or join commands by &&',
-    )
-  }
   return parse(here, stages)
+}
+
+function refuseHeredoc(here: Here, texts: readonly string[]): void {
+  if (!texts.some((text) => text.includes('<<'))) return
+  throw refuse(
+    here,
+    'here-documents are not allowed: engines disagree on what they are',
+    'put the text into a file below files/ and COPY it, or join commands by &&',
+  )
 }
 
 function parseRun(here: Here): Instruction {
@@ -62,6 +64,8 @@ function parseRun(here: Here): Instruction {
   }
   if (here.rest === '') throw refuse(here, 'names no command', 'write RUN and a command')
   const argv = parseArgv(here.rest)
+  // Also what only JSON's escapes hide: the rendered line no longer has them.
+  refuseHeredoc(here, [here.rest, ...(argv ?? [])])
   if (argv === undefined) return { keyword: 'RUN', form: 'shell', command: here.rest }
   if (argv.length === 0) throw refuse(here, 'names no command', 'write RUN and a command')
   return { keyword: 'RUN', form: 'exec', argv }
@@ -71,6 +75,7 @@ const contextFolders = ['app', 'deps', 'files']
 
 function parseCopy(here: Here, stages: StageNames): Instruction {
   const { flags, rest } = takeFlags(here)
+  refuseHeredoc(here, [rest])
   const words = parseArgv(rest) ?? rest.split(/\s+/)
   const destination = words.at(-1)
   const sources = words.slice(0, -1)
