@@ -13,7 +13,7 @@ export type CapturedManifest = { digest: Digest; mediaType: string; bytes: Uint8
 export type CaptureLimits = {
   /** Largest blob, in bytes. */
   maxBlobBytes: number
-  /** Uploads at once; further ones are refused with 429. */
+  /** Uploads at once; a further one takes the place of one that is idle, or is refused with 429. */
   maxUploads: number
   /** Manifests kept until they are taken; the oldest go first. */
   maxManifests: number

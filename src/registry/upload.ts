@@ -10,6 +10,8 @@ type Upload = {
   input: PassThrough
   stored: Promise<{ digest: Digest; size: number }>
   size: number
+  /** Whether a request is sending content now. */
+  busy: boolean
 }
 
 export type UploadAt = { name: string; id: string }
@@ -45,17 +47,24 @@ export function createUploads(
     uploads.delete(at.id)
     input.destroy()
   }
+  /** A client that went away between two requests would keep its place for ever. */
+  const dropIdle = () => {
+    const idle = [...uploads].find(([, { busy }]) => !busy)
+    if (idle === undefined) {
+      throw new RegistryError('TOOMANYREQUESTS', 429, 'too many uploads at once')
+    }
+    drop({ id: idle[0], name: idle[1].name })
+  }
   return {
     begin(name) {
-      if (uploads.size >= limits.maxUploads) {
-        throw new RegistryError('TOOMANYREQUESTS', 429, 'too many uploads at once')
-      }
+      if (uploads.size >= limits.maxUploads) dropIdle()
       const id = randomUUID()
       uploads.set(id, startUpload(store, name))
       return id
     },
     async append(at, body) {
       const upload = uploadAt(at)
+      upload.busy = true
       try {
         await pipeline(counted(body, upload, limits.maxBlobBytes), upload.input, { end: false })
         return upload.size
@@ -63,6 +72,8 @@ export function createUploads(
         drop(at)
         if (error instanceof RegistryError) throw error
         throw new RegistryError('BLOB_UPLOAD_INVALID', 400, 'the upload broke off')
+      } finally {
+        upload.busy = false
       }
     },
     async finish(at, digest) {
@@ -84,7 +95,7 @@ function startUpload(store: BlobStore, name: string): Upload {
   // Whoever finishes the upload hears of the failure; until then it must not end the process.
   stored.catch((error: unknown) => input.destroy(error instanceof Error ? error : undefined))
   input.on('error', () => undefined)
-  return { name, input, stored, size: 0 }
+  return { name, input, stored, size: 0, busy: false }
 }
 
 async function* counted(body: Readable, upload: Upload, max: number): AsyncIterable<Uint8Array> {

@@ -93,11 +93,33 @@ test('an upload whose client goes away stores nothing and frees its place', asyn
   expect(await hand.store.size(blobKey(digestOf('half')))).toBeUndefined()
 })
 
-test('more uploads at once than the limit are refused', async () => {
-  const open = [await begin(), await begin()]
-  const answer = await send('POST', '/v2/x/blobs/uploads/')
-  expect(answer.status).toBe(429)
-  for (const at of open) await send('DELETE', at)
+test('more uploads at once than the limit are refused; idle ones give up their place', async () => {
+  const sending: ReadableStreamDefaultController[] = []
+  const bodyOf = (text: string) =>
+    new ReadableStream({
+      start(controller) {
+        controller.enqueue(Buffer.from(text))
+        sending.push(controller)
+      },
+    })
+  const idle = await begin()
+  const busy = await begin()
+  const first = send('PATCH', busy, bodyOf('1'))
+  await expect.poll(async () => (await send('PATCH', idle, '')).status).toBe(202)
+  const next = await begin()
+  expect((await send('PATCH', idle, 'x')).status).toBe(404)
+  const second = send('PATCH', next, bodyOf('2'))
+  await expect
+    .poll(async () => {
+      const answer = await send('POST', '/v2/x/blobs/uploads/')
+      return answer.status
+    })
+    .toBe(429)
+  for (const one of sending) one.close()
+  for (const answer of await Promise.allSettled([first, second])) {
+    expect(answer.status).toBe('fulfilled')
+  }
+  for (const at of [busy, next]) await send('DELETE', at)
 })
 
 test('a manifest is taken once, and must have its content', async () => {
