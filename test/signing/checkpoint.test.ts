@@ -1,4 +1,4 @@
-import { generateKeyPairSync } from 'node:crypto'
+import { generateKeyPairSync, sign } from 'node:crypto'
 import { expect, test } from 'vitest'
 import {
   checkpointText,
@@ -29,9 +29,19 @@ test("a witness's line beside the log's own is ignored", () => {
 })
 
 const other = generateKeyPairSync('ed25519')
+
+/** The log's key under the log's name, but over a text of another origin. */
+function crossSigned(): string {
+  const text = checkpointText({ ...checkpoint, origin: 'other.local' })
+  const signature = sign(null, Buffer.from(text), privateKey)
+  const id = Buffer.from(logId(origin, publicKey)).subarray(0, 4)
+  return `${text}\n— ${origin} ${Buffer.concat([id, signature]).toString('base64')}\n`
+}
+
 test.each([
   ['another key', signCheckpoint(checkpoint, other.privateKey)],
   ['another origin', signCheckpoint({ ...checkpoint, origin: 'other.local' }, privateKey)],
+  ['another origin under the log’s own name', crossSigned()],
   ['another size', note.replace('\n42\n', '\n43\n')],
   ['a size with a zero before it', note.replace('\n42\n', '\n042\n')],
   ['a size beyond safe integers', note.replace('\n42\n', '\n9007199254740993\n')],

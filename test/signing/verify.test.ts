@@ -8,6 +8,7 @@ import {
   type LoggedBundle,
 } from '../../signing/bundle.ts'
 import { signPayload } from '../../signing/sign.ts'
+import { checkWithSigstore } from '../../signing/sigstore.ts'
 import { statementBytes } from '../../signing/statements.ts'
 import { verifyBundle } from '../../signing/verify.ts'
 import { signedLog, type SignedLog } from '../helpers/signed-log.ts'
@@ -184,4 +185,16 @@ test('one key in two roles speaks for neither', () => {
   expect(() => verifyBundle(bundles.x, trust, wanted)).toThrow(
     expect.objectContaining({ place: 'signature' }),
   )
+})
+
+test("Sigstore's own verifier agrees, and refuses by itself what was changed", () => {
+  const { x, y, foreign } = bundles
+  expect(() => checkWithSigstore(x, log.trust)).not.toThrow()
+  const wrong = [
+    foreign,
+    { ...x, dsseEnvelope: y.dsseEnvelope },
+    { ...x, verificationMaterial: y.verificationMaterial },
+    withoutLogEntry(x) as LoggedBundle,
+  ]
+  for (const bundle of wrong) expect(() => checkWithSigstore(bundle, log.trust)).toThrow(refused)
 })
