@@ -39,6 +39,8 @@ export function renderMap(state: EdgeState): string {
  *
  * - `http-server-close`: an instance's own idle timeout can then never cut a request that was just sent.
  * - `idle-close-on-response`: a reload answers an idle client's next request before it closes.
+ * - `timeout check`: without it a check has only its interval, and a busy machine looks like a dead one.
+ * - `noreuseport`: a second HAProxy on the same port is refused, instead of sharing its requests.
  * - `retry-on conn-failure`: what an instance may have begun is never sent to another one.
  */
 export function renderConfig(state: EdgeState, { socket }: { socket: string }): string {
@@ -52,6 +54,7 @@ global
   stats socket "unix@${socket}" mode 600 level admin
   stats timeout 10s
   maxconn 4000
+  noreuseport
   hard-stop-after 10m
 
 defaults
@@ -64,6 +67,7 @@ defaults
   retries 3
   retry-on conn-failure
   timeout connect 2s
+  timeout check 5s
   timeout client 60s
   timeout server 60s
   timeout queue 10s

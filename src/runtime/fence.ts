@@ -20,6 +20,8 @@ export interface HostFence extends EffectFence {
     environment: EnvironmentName,
     change: (record: HostRecord) => HostRecord,
   ): Promise<HostRecord>
+  /** Whether an effect runs now: what it makes is not on record yet. */
+  isActing(environment: EnvironmentName): boolean
   environments(): readonly EnvironmentName[]
   /** From now on the digest starts nowhere on this host, whatever it is told later. */
   deny(digests: readonly Digest[]): Promise<void>
@@ -47,7 +49,7 @@ export async function openFence({ folder }: { folder: string }): Promise<HostFen
   }
 }
 
-type Memory = Omit<HostFence, 'run' | 'close'>
+type Memory = Omit<HostFence, 'run' | 'isActing' | 'close'>
 
 async function readMemory(folder: string): Promise<Memory> {
   const records = await readRecords(folder)
@@ -80,11 +82,12 @@ async function readMemory(folder: string): Promise<Memory> {
   }
 }
 
-function oneAtATime({ assertCurrent, note }: Memory): Pick<HostFence, 'run'> {
+function oneAtATime({ assertCurrent, note }: Memory): Pick<HostFence, 'run' | 'isActing'> {
   const inTurn = turns()
   const running = new Map<EnvironmentName, AbortController>()
 
   return {
+    isActing: (environment) => running.has(environment),
     async run(effect, attempt, act) {
       await note(effect.environment, (record) => takeEpoch(record, effect.epoch))
       running

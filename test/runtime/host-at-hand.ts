@@ -137,3 +137,8 @@ export async function codeOf(work: Promise<unknown>): Promise<string> {
     return error instanceof KilnError ? error.code : String(error)
   }
 }
+
+/** Polls until the condition holds; the test's own time limit ends it otherwise. */
+export async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
+  while (!(await condition())) await new Promise((resolve) => setTimeout(resolve, 25))
+}

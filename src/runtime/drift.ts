@@ -1,0 +1,68 @@
+import type { Drift } from '../domain/request.ts'
+import type { Found } from './engine.ts'
+import type { HostRecord } from './host-record.ts'
+
+/** An instance that should run: what the environment's last activation adopted. */
+export type ExpectedInstance = { name: string; id: string; digest: string }
+
+export type FoundDrift = Drift & {
+  /** The container it is about. */
+  id: string
+}
+
+/**
+ * What differs from what should run. Pure. What Kiln itself ended is none, and neither is what Kiln itself
+ * made that is not expected: that belongs to a change in progress, whose workflow knows of it.
+ */
+export function findDrift(
+  expected: readonly ExpectedInstance[],
+  found: readonly Found[],
+  record: HostRecord,
+): FoundDrift[] {
+  const ended = new Set(record.ended)
+  const missing = expected
+    .filter(({ id }) => !ended.has(id))
+    .map((one) =>
+      driftOf(
+        one,
+        found.find(({ id }) => id === one.id),
+        record,
+      ),
+    )
+    .filter((drift) => drift !== null)
+  const known = new Set(expected.map(({ id }) => id))
+  const foreign = found
+    .filter(({ id }) => !known.has(id) && !ended.has(id) && record.made[id] === undefined)
+    .map((one) => foreignDrift(one, expected))
+  return [...missing, ...foreign]
+}
+
+function driftOf(
+  { name, id, digest }: ExpectedInstance,
+  found: Found | undefined,
+  record: HostRecord,
+): FoundDrift | null {
+  const wanted = { id, instance: name, expected: `running ${digest}` }
+  if (found === undefined) return { ...wanted, cause: 'removed', found: 'no container' }
+  if (found.state === 'removing') return { ...wanted, cause: 'removed', found: 'being removed' }
+  if (found.state === 'paused') return { ...wanted, cause: 'paused', found: 'paused' }
+  if (found.state !== 'running') {
+    return { ...wanted, cause: 'stopped', found: `${found.state}, exit code ${found.exitCode}` }
+  }
+  const started = record.made[id]
+  if (started !== undefined && started !== '' && started !== found.startedAt) {
+    return { ...wanted, cause: 'restarted', found: `started again at ${found.startedAt}` }
+  }
+  return null
+}
+
+function foreignDrift(found: Found, expected: readonly ExpectedInstance[]): FoundDrift {
+  const instead = expected.find(({ name }) => name === found.name)
+  return {
+    id: found.id,
+    instance: found.name,
+    cause: 'foreign',
+    found: `a container of ${found.imageId} that Kiln did not make`,
+    expected: instead === undefined ? 'nothing of this name' : `running ${instead.digest}`,
+  }
+}
