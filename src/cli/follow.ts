@@ -124,7 +124,9 @@ async function conclude(session: Session, ending: Ending, last: Operation): Prom
     )
   }
   if (last.failure !== null) showFailure(output, last.failure, nextCommand(last))
-  else if (session.cli.io.stdout.isTTY !== true) output.talk(cleanLine(sentence(last)))
+  else if (session.cli.io.stdout.isTTY !== true && session.progress !== 'json') {
+    output.talk(cleanLine(sentence(last)))
+  }
   return exitOf(last)
 }
 

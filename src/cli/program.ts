@@ -61,7 +61,8 @@ export function createProgram(cli: Cli, output: Output, exit: (code: number) => 
     (action) =>
     async (...given) => {
       const command = given.at(-1) as Command
-      const options = command.opts<Common>()
+      // A family that does something itself takes options which stand behind its members' names.
+      const options = command.optsWithGlobals<Common>()
       const session = createSession(cli, output, {
         json: options.json === true,
         progress: options.progress,

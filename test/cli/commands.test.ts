@@ -1,0 +1,142 @@
+import { mkdtemp, readdir, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import type { Command } from 'commander'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import type { Cli } from '../../src/cli/context.ts'
+import { createOutput } from '../../src/cli/output.ts'
+import { createProgram } from '../../src/cli/program.ts'
+import { jsonLines, kiln, kilnHere } from '../helpers/cli.ts'
+import { memoryPorts, secret, startTestApi, testDigest, testTarget } from '../helpers/api-ports.ts'
+
+/** Arguments with which each command does something; a command without a row here fails a test. */
+const examples: Record<string, readonly string[]> = {
+  up: [],
+  down: [],
+  status: [],
+  doctor: [],
+  'template list': [],
+  'template show': ['node-service'],
+  'template lock': ['node-service'],
+  'template check': ['node-service'],
+  build: ['/srv/hello@main'],
+  rebuild: ['a1a1a1'],
+  watch: ['/srv/hello'],
+  'watch list': [],
+  'watch remove': ['watch.1'],
+  environments: [],
+  promote: ['hello/prod', 'a1a1a1'],
+  rollback: ['hello/prod', '--previous'],
+  release: ['hello/prod'],
+  scale: ['hello/prod', '3'],
+  history: ['hello/prod'],
+  logs: ['hello/prod'],
+  operations: [],
+  follow: ['promotion.known'],
+  cancel: ['promotion.known'],
+  verify: ['hello/prod'],
+  fsck: [],
+  reindex: [],
+}
+
+const noCli: Cli = {
+  io: { stdin: process.stdin, stdout: process.stdout, stderr: process.stderr },
+  env: {},
+  folder: '/',
+  version: '0.0.0',
+  now: () => new Date(0),
+  onInterrupt: () => () => undefined,
+  connect: () => Promise.reject(new Error('nobody may connect here')),
+  local: () => Promise.reject(new Error('nothing local may run here')),
+}
+
+function walk(command: Command, path: readonly string[] = []): { path: string[]; acts: boolean }[] {
+  return command.commands.flatMap((one) => {
+    const here = [...path, one.name()]
+    const acts = one.options.some(({ long }) => long === '--json')
+    return [{ path: here, acts }, ...walk(one, here)]
+  })
+}
+
+const commands = walk(createProgram(noCli, createOutput(noCli.io, {}), () => undefined))
+const acting = commands.filter(({ acts }) => acts).map(({ path }) => path.join(' '))
+
+let ports: ReturnType<typeof memoryPorts>
+let api: Awaited<ReturnType<typeof startTestApi>>
+let empty: string
+let env: Record<string, string>
+
+beforeAll(async () => {
+  empty = await mkdtemp(join(tmpdir(), 'kiln-cli-'))
+  ports = memoryPorts()
+  ports.state.targets = [testTarget('a1', 1)]
+  api = await startTestApi(ports)
+  env = { KILN_ADDRESS: api.address, KILN_TOKEN: secret }
+  const asked = { principal: { name: 'local', kind: 'token' }, id: 'known' } as const
+  await ports.operations.promote(asked, {
+    environment: 'hello/prod',
+    digest: testDigest('a1'),
+    reason: 'x',
+  })
+})
+afterAll(async () => {
+  await api.app.close()
+  await rm(empty, { recursive: true })
+})
+
+test('every command that does something has an example here', () => {
+  expect(acting.toSorted()).toEqual(Object.keys(examples).toSorted())
+})
+
+test.each(['', ...commands.map(({ path }) => path.join(' '))])(
+  'kiln %s --help needs no server, opens no socket and writes nothing',
+  async (command) => {
+    const preload = fileURLToPath(new URL('../fixtures/cli/no-sockets.mjs', import.meta.url))
+    const args = [...command.split(' ').filter((word) => word !== ''), '--help']
+    const { code, stdout, stderr } = await kiln(args, {
+      env: { HOME: empty },
+      folder: empty,
+      nodeOptions: ['--import', preload],
+    })
+    expect(stderr).toBe('')
+    expect(code).toBe(0)
+    expect(stdout).toContain(`Usage: kiln${command === '' ? '' : ` ${command}`}`)
+    expect(await readdir(empty)).toEqual([])
+  },
+)
+
+test('the watch for sockets sees one', async () => {
+  const preload = fileURLToPath(new URL('../fixtures/cli/no-sockets.mjs', import.meta.url))
+  const { code } = await kiln(['environments'], { env, nodeOptions: ['--import', preload] })
+  expect(code).toBe(99)
+})
+
+test.each(acting)('kiln %s --json prints nothing but JSON, its version first', async (command) => {
+  const args = [...command.split(' '), ...(examples[command] ?? []), '--json']
+  const { code, stdout, stderr } = await kiln(args, { env, program: 'fake-machine' })
+  expect(stderr).not.toContain('kiln: ')
+  expect(code).toBe(0)
+  const documents = jsonLines(stdout)
+  expect(documents.length).toBeGreaterThan(0)
+  for (const document of documents) {
+    expect(Object.keys(document)[0]).toBe('version')
+    expect(document['version']).toBe(1)
+  }
+})
+
+test.each(acting)('kiln %s, piped, has no escape sequence in it', async (command) => {
+  const args = [...command.split(' '), ...(examples[command] ?? [])]
+  const { code, stdout, stderr } = await kilnHere(args, { connection: api })
+  expect(`${stdout}${stderr}`).not.toContain('\u001B')
+  expect(code).toBe(0)
+})
+
+test.each(acting)('kiln %s --json says an error as JSON too', async (command) => {
+  const args = [...command.split(' '), ...(examples[command] ?? []), '--json']
+  const connection = { address: 'http://127.0.0.1:1', token: secret }
+  const { code, stdout } = await kilnHere(args, { connection, broken: true })
+  expect(jsonLines(stdout)[0]?.['version']).toBe(1)
+  const unharmed = ['up', 'down', 'template list', 'template show', 'template lock', 'reindex']
+  expect(code === 0).toBe(unharmed.includes(command))
+})

@@ -1,0 +1,60 @@
+import type { LocalVerbs } from '../../src/cli/local-port.ts'
+import { digestOfHex } from '../../src/domain/digest.ts'
+import { KilnError } from '../../src/domain/error.ts'
+
+const lock = digestOfHex('99'.repeat(32))
+const server = {
+  name: 'server',
+  state: 'ready',
+  pid: 7,
+  restarts: 0,
+  address: 'http://127.0.0.1:1',
+  log: 'logs/server.log',
+} as const
+const summary = { name: 'node-service', lock, inputs: 1 }
+
+/** A machine in memory behind the local verbs; on a broken one every check fails. */
+export function memoryMachine(broken: boolean): LocalVerbs {
+  const status = { home: '/srv/.kiln', running: !broken, processes: broken ? [] : [server] }
+  return {
+    up: async (report) => {
+      report('starting server')
+      return { ...status, already: false }
+    },
+    down: async () => ({ stopped: ['server'] }),
+    status: async () => status,
+    doctor: async () => [
+      {
+        name: 'docker',
+        state: broken ? 'missing' : 'ok',
+        found: 'none',
+        wanted: '20.10',
+        fix: 'install it',
+      },
+    ],
+    templates: async () => [summary],
+    template: async () => ({
+      ...summary,
+      entries: [{ name: 'node', version: '24', size: 3, digest: lock }],
+    }),
+    lockTemplate: async (name) => ({ name, lock, changes: ['node 24 is new'] }),
+    checkTemplate: async (name) => {
+      if (!broken) return summary
+      throw new KilnError('lock_mismatch', 'node differs', {
+        place: `${name}/template.lock`,
+        fix: `kiln template lock ${name}`,
+      })
+    },
+    verify: async (what) => ({
+      subject: what,
+      checks: [{ name: 'signature', passed: !broken, detail: 'by promote' }],
+      command: 'cosign verify-attestation --key promote.pub',
+    }),
+    fsck: async () => ({
+      entries: 7,
+      root: 'AAAA',
+      problems: broken ? [{ place: 'leaf 3', message: 'no bundle' }] : [],
+    }),
+    reindex: async () => ({ entries: 7, digest: lock }),
+  }
+}
