@@ -15,6 +15,7 @@ export type WatchInput = {
   branches: readonly string[]
   everyMs: number
   principal: Principal
+  since: string
   seen?: Readonly<Record<string, string>>
 }
 
@@ -23,8 +24,10 @@ export type WatchState = {
   branches: readonly string[]
   everyMs: number
   heads: Readonly<Record<string, string>>
+  requestedBy: string
+  since: string
   /** Why the last look failed; null when it did not. */
-  lastError: string | null
+  lastError: { code: string; message: string } | null
 }
 
 export const watchQuery = defineQuery<WatchState>('watch')
@@ -35,13 +38,15 @@ export const stopSignal = defineSignal('stop')
 /** Polls a repository's branches; each new head is delivered once, whoever else announces it. */
 export async function watchRepository(input: WatchInput): Promise<void> {
   const heads: Record<string, string> = { ...input.seen }
-  let lastError: string | null = null
+  let lastError: WatchState['lastError'] = null
   const asked = { look: false, stop: false }
   setHandler(watchQuery, () => ({
     repository: input.repository,
     branches: input.branches,
     everyMs: input.everyMs,
     heads,
+    requestedBy: input.principal.name,
+    since: input.since,
     lastError,
   }))
   setHandler(lookSignal, () => {
@@ -71,7 +76,8 @@ export async function watchRepository(input: WatchInput): Promise<void> {
       lastError = null
     } catch (error) {
       // A repository that cannot be reached is looked at again; one bad commit never stops the watch.
-      lastError = failureOf(error).message
+      const { code, message } = failureOf(error)
+      lastError = { code, message }
     }
     if (workflowInfo().historyLength > 4000 || workflowInfo().continueAsNewSuggested) {
       await continueAsNew<typeof watchRepository>({ ...input, seen: heads })

@@ -138,5 +138,9 @@ function sealedBeginningWith(ledger: Ledger, text: string): FactOf<'sealed'> {
 /** The same check with somebody else's tool. */
 function commandFor(config: Config, app: string, digest: Digest): string {
   const reference = `127.0.0.1:${config.ports.registry}/${app}@${digest}`
-  return cosignCommand({ trust: config.paths.trust, reference, dockerConfig: config.paths.dockerConfig })
+  return cosignCommand({
+    trust: config.paths.trust,
+    reference,
+    dockerConfig: config.paths.dockerConfig,
+  })
 }

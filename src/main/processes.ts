@@ -1,6 +1,6 @@
+import { execa } from 'execa'
 import { join } from 'node:path'
 import { haproxyCommand, renderInitialConfig } from '../edge/edge.ts'
-import { workflowBundle } from './bundle-workflows.ts'
 import { settings, type Config } from './config.ts'
 import { edgePathsOf } from './edge-paths.ts'
 import type { ProcessDescription } from './supervisor/process-description.ts'
@@ -78,7 +78,7 @@ export function processesOf(config: Config, environment: Environment): ProcessDe
       dependsOn: ['signer', ...afterTemporal],
       readiness: health(ports.api),
       address: `http://127.0.0.1:${ports.api}`,
-      prepare: async () => void (await workflowBundle(paths.run)),
+      prepare: () => bundleInChild(paths.run),
     },
     {
       ...node('build', ports.buildHealth),
@@ -91,6 +91,13 @@ export function processesOf(config: Config, environment: Environment): ProcessDe
       readiness: health(ports.hostHealth),
     },
   ]
+}
+
+/** The bundler takes some 200 MB: it has a process of its own, and only after the workflows' code changed. */
+async function bundleInChild(folder: string): Promise<void> {
+  await execa(process.execPath, [join(import.meta.dirname, 'bundle-workflows.ts'), folder], {
+    stdin: 'ignore',
+  })
 }
 
 /** Temporal's development server, durable in a SQLite file; its page and its search are not needed. */

@@ -28,7 +28,7 @@ export async function openOwnedLedger({
 }: ProcessContext): Promise<OwnedLedger> {
   const trust = await readTrust(paths.trust)
   const lock = await lockFolder(paths.store)
-  await probeFolder({ root: paths.store })
+  await probeFolder(paths.store)
   const store = openFolderStore({ root: paths.store })
   const head = openFolderHead({ root: paths.store })
   const signer = signerClient({

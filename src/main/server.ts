@@ -41,7 +41,7 @@ await runProcess('server', async (context) => {
       return (digest) => admissibleAnywhere(known, digest)
     },
   })
-  const index = await openServerIndex({ paths, ledger, logger })
+  const index = await openServerIndex({ paths, ledger, store, logger })
   const client = await connectClient(config.temporal.address)
   const engine = createEngine({ client, host: config.hostName })
   const operations = createOperations({ engine, ledger: ledger.refresh, now: () => new Date() })
@@ -62,7 +62,7 @@ await runProcess('server', async (context) => {
     requests: store,
     operations,
     watches: createWatches(client),
-    views: createServerViews({ context, owned, index, version }),
+    views: createServerViews({ context, owned, history: index.history, version }),
     logs: createLogs(paths, operations.get),
     ledger: index.files,
   })

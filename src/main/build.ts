@@ -1,0 +1,134 @@
+import { mkdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { buildActivities } from '../build/activities.ts'
+import { defaultBuildLimits, type BuildRegistry } from '../build/ports.ts'
+import type { Digest } from '../domain/digest.ts'
+import { createDocker } from '../docker/client.ts'
+import { inspectActivities } from '../inspect/activities.ts'
+import { repackTar } from '../oci/context.ts'
+import { credentialAccess } from '../registry/access.ts'
+import { createCapture } from '../registry/capture.ts'
+import { publishManifest } from '../registry/publish.ts'
+import { createRegistry } from '../registry/server.ts'
+import { sourceActivities } from '../source/activities.ts'
+import { systemLookup } from '../source/address.ts'
+import { createGit } from '../source/git.ts'
+import { createMirror } from '../source/mirror.ts'
+import type { BlobStore } from '../store/blob-store.ts'
+import { openFolderStore } from '../store/folder-store.ts'
+import { templateActivities } from '../template/activities.ts'
+import { buildLog } from './build-log.ts'
+import { renderFrom } from './build-dockerfile.ts'
+import { crashAfterWork } from './crash-point.ts'
+import { blobBytes } from './ledger-view.ts'
+import { buildLogPath } from './logs.ts'
+import { packageVersion } from './package-version.ts'
+import { runProcess, type ProcessContext } from './process.ts'
+import { npmSettings } from './npm-settings.ts'
+import { openCredentials } from './secrets.ts'
+import { templateRoom } from './template-room.ts'
+import { createWorker, installRuntime, temporalActivity } from './temporal.ts'
+
+// The build worker: git, templates, the build daemon's socket, and a registry of its own on loopback.
+await runProcess('build', async (context) => {
+  const { config, paths, logger, crashPoint } = context
+  installRuntime(logger)
+  const store = openFolderStore({ root: paths.store })
+  const registry = await openBuildRegistry(context, store)
+  const scratchFolder = join(paths.work, 'builds')
+  const cacheFolder = join(paths.work, 'cache')
+  for (const folder of [scratchFolder, cacheFolder, paths.source])
+    await mkdir(folder, { recursive: true })
+  const git = createGit({
+    environment: gitEnvironment(),
+    maxPackBytes: 2 * 1024 ** 3,
+    timeoutMs: 10 * 60_000,
+  })
+  const proxied = process.env['HTTPS_PROXY'] !== undefined
+  const activities = {
+    ...sourceActivities({
+      store,
+      git,
+      mirror: createMirror({
+        git,
+        folder: paths.source,
+        resolve: systemLookup,
+        proxied,
+        now: () => new Date(),
+      }),
+      rules: { allowedPaths: config.repositories, allowedHosts: [] },
+      repack: (content, { mtime }) => repackTar(content, { mtime, spoolFolder: scratchFolder }),
+      activity: temporalActivity,
+    }),
+    ...templateActivities(templateRoom(config, store, (line) => logger.info(line))),
+    ...buildActivities({
+      store,
+      docker: createDocker({ socketPath: config.docker.build }),
+      registry: registry.port,
+      renderDockerfile: renderFrom,
+      npm: await npmSettings(process.env),
+      scratchFolder,
+      cacheFolder,
+      limits: defaultBuildLimits,
+      log: buildLog((build) => buildLogPath(paths, build)),
+      activity: temporalActivity,
+    }),
+    ...inspectActivities({ store, activity: temporalActivity, version: packageVersion() }),
+  }
+  const worker = await createWorker({
+    address: config.temporal.address,
+    taskQueue: 'build',
+    activities: crashAfterWork(activities, crashPoint),
+    concurrent: 4,
+    logger,
+  })
+  const working = worker.run()
+  return {
+    async close() {
+      worker.shutdown()
+      await working
+      await registry.close()
+    },
+  }
+})
+
+/** The endpoint that the engine pulls base images from and pushes what it built to. */
+async function openBuildRegistry(
+  { config, paths }: ProcessContext,
+  store: BlobStore,
+): Promise<{ port: BuildRegistry; close: () => Promise<void> }> {
+  const { build } = await openCredentials(paths.credentials)
+  const capture = createCapture(store)
+  const access = credentialAccess([{ kind: 'build', username: 'build', password: build }])
+  const port = config.ports.buildRegistry
+  const registry = await createRegistry({
+    port,
+    store,
+    capture,
+    access,
+    admissible: async () => () => false,
+  })
+  const address = `127.0.0.1:${port}`
+  return {
+    close: registry.close,
+    port: {
+      address,
+      auth: { username: 'build', password: build, serveraddress: address },
+      async publish({ repository, manifest }: { repository: string; manifest: Digest }) {
+        await publishManifest(store, { repository, manifest: await blobBytes(store, manifest) })
+      },
+      take: (at) => capture.take(at),
+    },
+  }
+}
+
+/** What git may know of the machine. */
+function gitEnvironment(): Record<string, string> {
+  const names = ['PATH', 'HOME', 'SSH_AUTH_SOCK', 'GIT_SSL_CAINFO', 'HTTPS_PROXY', 'NO_PROXY']
+  return Object.fromEntries(
+    names.flatMap((name) => {
+      const value = process.env[name]
+      return value === undefined ? [] : [[name, value]]
+    }),
+  )
+}

@@ -1,0 +1,76 @@
+import type { HistoryEntry, Page, PageRequest, ServerStatus, Views } from '../api/ports.ts'
+import type { EnvironmentName } from '../domain/name.ts'
+import { readState } from '../edge/state.ts'
+import { edgePathsOf } from './edge-paths.ts'
+import { blobBytes } from './ledger-view.ts'
+import type { ProcessContext } from './process.ts'
+import type { OwnedLedger } from './server-ledger.ts'
+import { readSupervisorState } from './supervisor/state.ts'
+import { createViews } from './views.ts'
+
+type Input = {
+  context: ProcessContext
+  owned: OwnedLedger
+  history: (name: EnvironmentName, page: PageRequest) => Promise<Page<HistoryEntry>>
+  version: string
+}
+
+const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes)
+
+/** The views of a running server: ledger, store, the edge's state and the supervisor's. */
+export function createServerViews({ context, owned, history, version }: Input): Views {
+  const { paths } = context
+  const { ledger, store } = owned
+  const startedAt = new Date().toISOString()
+  return createViews({
+    ledger: ledger.refresh,
+    history,
+    async address(name) {
+      const { environments } = await readState(edgePathsOf(paths).state)
+      const found = environments.find((one) => one.environment === name)
+      return found === undefined ? null : `http://127.0.0.1:${found.port}`
+    },
+    async attached(digest, what) {
+      const sealed = (await ledger.refresh()).sealed.get(digest)
+      if (sealed === undefined) return undefined
+      switch (what) {
+        case 'files':
+          return text(await blobBytes(store, sealed.body.files))
+        case 'sbom':
+          return statementOf(owned, sealed.body.sbom)
+        case 'provenance':
+          return text((await ledger.publishedBundle(sealed.body.provenance)).bytes)
+      }
+    },
+    keyBundle: async (key) => text((await ledger.publishedBundle(key.leaf)).bytes),
+    status: () => status({ context, owned, version, startedAt }),
+  })
+}
+
+/** The predicate of a signed statement: of an SBOM the CycloneDX document itself. */
+async function statementOf({ ledger }: OwnedLedger, leaf: string): Promise<string> {
+  const bundle = await ledger.bundleOf(leaf)
+  const payload = Buffer.from(bundle.dsseEnvelope.payload, 'base64').toString('utf8')
+  return JSON.stringify((JSON.parse(payload) as { predicate: unknown }).predicate)
+}
+
+async function status({
+  context,
+  owned,
+  version,
+  startedAt,
+}: Omit<Input, 'history'> & { startedAt: string }): Promise<ServerStatus> {
+  const { state } = readSupervisorState(context.config.home)
+  const { size } = await owned.ledger.refresh()
+  return {
+    version,
+    startedAt,
+    processes: (state?.processes ?? []).map(({ name, state: now, lastExit }) => ({
+      name,
+      state: now,
+      detail: lastExit,
+    })),
+    versions: { node: process.version },
+    ledger: { origin: context.config.origin, size },
+  }
+}
