@@ -1,4 +1,5 @@
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { buildActivities } from '../../src/build/activities.ts'
@@ -98,10 +99,13 @@ export async function buildRoom(
   }
 }
 
+function folder(name: string, mode = 0o755): Sample {
+  return sample(name, { type: 'directory', mode })
+}
+
 /** A base of one uncompressed layer: busybox, and the folders whose attributes engines forget. */
 export async function busyboxBase(store: BlobStore, more: readonly Sample[] = []): Promise<Digest> {
   const busybox = readFileSync('/bin/busybox').toString('latin1')
-  const folder = (name: string, mode = 0o755) => sample(name, { type: 'directory', mode })
   const applets = [
     'sh',
     'cat',
@@ -115,7 +119,7 @@ export async function busyboxBase(store: BlobStore, more: readonly Sample[] = []
     'ls',
     'mkdir',
     'mv',
-    'nslookup',
+    'ping',
     'rm',
     'sleep',
     'stat',
@@ -202,4 +206,12 @@ export async function testTemplate(
     images: { base, fetch: null },
     dependencies: 'none',
   }
+}
+
+const caBundle = '/etc/ssl/certs/ca-certificates.crt'
+
+/** The npm settings of this machine, as main/ finds them. */
+export function machineNpm(): { registry: string; caFile: string | null } {
+  const registry = execFileSync('npm', ['config', 'get', 'registry'], { encoding: 'utf8' }).trim()
+  return { registry, caFile: existsSync(caBundle) ? caBundle : null }
 }
