@@ -24,9 +24,9 @@ export type PublishRequest = {
   bundles: readonly BundleAt[]
 }
 
-export const bundleMediaType = 'application/vnd.dev.sigstore.bundle.v0.3+json'
-export const sbomMediaType = 'application/vnd.cyclonedx+json'
-export const filesMediaType = 'application/vnd.kiln.files.v1+json'
+const bundleMediaType = 'application/vnd.dev.sigstore.bundle.v0.3+json'
+const sbomMediaType = 'application/vnd.cyclonedx+json'
+const filesMediaType = 'application/vnd.kiln.files.v1+json'
 
 /** What the server does in the registry; each may be repeated without effect. */
 export function registryActivities({ store }: { store: BlobStore }) {

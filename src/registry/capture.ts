@@ -8,7 +8,7 @@ import { RegistryError } from './registry-error.ts'
 import { createUploads, type Uploads } from './upload.ts'
 
 /** A manifest that was pushed; its config and layers are in the store by their digests. */
-export type CapturedManifest = { digest: Digest; mediaType: string; bytes: Uint8Array }
+type CapturedManifest = { digest: Digest; mediaType: string; bytes: Uint8Array }
 
 export type CaptureLimits = {
   /** Largest blob, in bytes. */
@@ -19,7 +19,7 @@ export type CaptureLimits = {
   maxManifests: number
 }
 
-export type CaptureAt = { name: string; reference: string }
+type CaptureAt = { name: string; reference: string }
 
 /** The push half of the distribution API: what an engine's `docker push` needs, and no more. */
 export type Capture = {
@@ -29,7 +29,7 @@ export type Capture = {
   take(at: CaptureAt): CapturedManifest | undefined
 }
 
-export const defaultCaptureLimits: CaptureLimits = {
+const defaultCaptureLimits: CaptureLimits = {
   maxBlobBytes: 8 * 1024 ** 3,
   maxUploads: 64,
   maxManifests: 256,

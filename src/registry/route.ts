@@ -13,7 +13,7 @@ export type Route =
   | { kind: 'upload'; name: string; id: string }
 
 /** A manifest is named by digest, or by tag; `fallback` is the tag under which clients look for referrers. */
-export type Reference =
+type Reference =
   | { kind: 'digest'; digest: Digest }
   | { kind: 'fallback'; subject: Digest }
   | { kind: 'tag'; tag: string }

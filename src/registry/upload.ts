@@ -14,7 +14,7 @@ type Upload = {
   busy: boolean
 }
 
-export type UploadAt = { name: string; id: string }
+type UploadAt = { name: string; id: string }
 
 /** Blob uploads in progress. */
 export type Uploads = {

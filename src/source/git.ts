@@ -14,7 +14,7 @@ export type GitDependencies = {
 /** With the signal ignored, git itself says that a file became too large. */
 const limited = 'trap "" XFSZ && ulimit -f "$0" && exec git "$@"'
 
-export type GitRun = {
+type GitRun = {
   /** The folder of a bare repository; absent for commands without one. */
   folder?: string
   /** Where git may connect; absent for commands that do not. */

@@ -14,7 +14,7 @@ export type Specification = {
   environments: readonly EnvironmentSpecification[]
 }
 
-export type EnvironmentSpecification = {
+type EnvironmentSpecification = {
   definition: Definition
   instances: InstanceRange
   automatic: boolean

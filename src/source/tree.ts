@@ -14,7 +14,7 @@ export type TreeEntry = {
 
 export type TreeLimits = { entries: number; totalBytes: number; pathBytes: number }
 
-export const defaultTreeLimits: TreeLimits = {
+const defaultTreeLimits: TreeLimits = {
   entries: 100_000,
   totalBytes: 1024 ** 3,
   pathBytes: 1000,

@@ -8,7 +8,7 @@ import { createGit } from '../../src/source/git.ts'
 import { createMirror } from '../../src/source/mirror.ts'
 import { openFolderStore } from '../../src/store/folder-store.ts'
 
-export const kilnYaml = `version: 1
+const kilnYaml = `version: 1
 app: hello
 template: node-service
 environments:
