@@ -16,7 +16,7 @@ import type {
 
 /** Strict schemas of what Kiln's own statements say. A field too many is as wrong as one too few. */
 
-export const digest = z.custom<Digest>(
+const digest = z.custom<Digest>(
   (value) => typeof value === 'string' && isDigest(value),
   'not sha256:<64 hex>',
 )
@@ -25,7 +25,7 @@ export const commit = z.string().regex(/^([0-9a-f]{40}|[0-9a-f]{64})$/, 'not a f
 export const time = z.iso.datetime()
 export const label = z.string().refine(isLabel, 'not a DNS label')
 export const buildId = z.string().regex(/^build:[0-9a-f]{64}$/, 'not build:<64 hex>')
-export const line = z.string().max(16_384)
+const line = z.string().max(16_384)
 export const environment = z.custom<EnvironmentName>((value) => {
   if (typeof value !== 'string') return false
   const parts = value.split('/')
@@ -46,9 +46,9 @@ const source = z.strictObject({
 
 const served = z.strictObject({ digest, definition: digest, sequence }).nullable()
 
-export const rollbackTo = z.strictObject({ sequence, digest }).nullable()
+const rollbackTo = z.strictObject({ sequence, digest }).nullable()
 
-export const templateLock = z.strictObject({ name: label, lock: digest })
+const templateLock = z.strictObject({ name: label, lock: digest })
 
 const step = z.strictObject({
   environment: label,

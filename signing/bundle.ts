@@ -119,16 +119,6 @@ export function envelopeOf(bundle: SignedBundle | LoggedBundle): Envelope {
   }
 }
 
-/** The bare DSSE envelope, which slsa-verifier reads. */
-export function bareEnvelope(bundle: SignedBundle | LoggedBundle): Uint8Array {
-  const { payload, payloadType, signatures } = bundle.dsseEnvelope
-  return canonicalJson({
-    payload,
-    payloadType,
-    signatures: [{ keyid: '', sig: signatures[0].sig }],
-  })
-}
-
 export function withoutLogEntry(bundle: LoggedBundle): SignedBundle {
   const { publicKey } = bundle.verificationMaterial
   return { ...bundle, verificationMaterial: { publicKey } }

@@ -10,7 +10,7 @@ import { hashSize } from './merkle.ts'
  */
 export type Checkpoint = { origin: string; size: number; root: Uint8Array }
 
-export type NoteSignature = { name: string; keyId: Uint8Array; signature: Uint8Array }
+type NoteSignature = { name: string; keyId: Uint8Array; signature: Uint8Array }
 
 export type SignedNote = {
   checkpoint: Checkpoint
@@ -32,7 +32,7 @@ export function checkpointText({ origin, size, root }: Checkpoint): string {
 }
 
 /** The raw 32 bytes of an Ed25519 public key. */
-export function rawEd25519(key: KeyObject): Uint8Array {
+function rawEd25519(key: KeyObject): Uint8Array {
   const { x, crv } = key.export({ format: 'jwk' })
   if (crv !== 'Ed25519' || x === undefined) {
     throw new KilnError('verification_failed', 'the log key is not an Ed25519 key')

@@ -17,7 +17,7 @@ const kinds = Object.keys(roleOf) as [FactKind, ...FactKind[]]
 const signRequestSchema = z.strictObject({ kind: z.enum(kinds), statement: z.json() })
 
 /** What was signed, for the signer's own log: never keys, never the statement's text. */
-export type SignedNotice = { kind: FactKind; role: string; artifact: string | null }
+type SignedNotice = { kind: FactKind; role: string; artifact: string | null }
 
 /** Everything that private keys do. Requests are whatever came over the socket. */
 export type Signer = {

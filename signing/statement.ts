@@ -29,7 +29,7 @@ export type Statement = {
 }
 
 /** What a build's provenance says beyond the artifact's digest. Times are the build's, ISO 8601 in UTC. */
-export type Provenance = {
+type Provenance = {
   build: string
   app: string
   source: { repository: string; commit: string }
@@ -66,7 +66,7 @@ export type Signable = { time: string } & (
   | DenialSignable
 )
 
-export type KeySignable = {
+type KeySignable = {
   kind: 'key'
   /** Kiln's version. */
   version: string
@@ -76,7 +76,7 @@ export type KeySignable = {
   body: KeyBody
 }
 
-export type DenialSignable = {
+type DenialSignable = {
   kind: 'denial'
   version: string
   artifact: Digest

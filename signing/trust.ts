@@ -83,11 +83,6 @@ export function currentKey(trust: TrustRoot, role: Role): RoleKey {
   return only
 }
 
-/** What people pin out of band: SHA-256 over the root role's SPKI, base64. */
-export function rootFingerprint(trust: TrustRoot): string {
-  return currentKey(trust, 'root').keyHint
-}
-
 /** Sigstore's trusted root as JSON, for `cosign --trusted-root` and @sigstore/verify: the log and nothing else. */
 export function sigstoreTrustedRoot(trust: TrustRoot): Record<string, unknown> {
   const id = toBase64(logId(trust.origin, publicKeyOf(derOf(trust.logKey))))

@@ -10,7 +10,7 @@ import type { RoleKey, TrustRoot } from './trust.ts'
 import { verifyLogEntry, verifyRole, verifySignature } from './verify.ts'
 
 /** The checks of a provisioning key, in order. The first that fails is the reason for the refusal. */
-export const keyChecks = [
+const keyChecks = [
   'signature',
   'role',
   'inclusion',

@@ -187,3 +187,11 @@ test('the second of two keys of one sequence is void and admits nothing', async 
     reason: { name: 'valid in the ledger' },
   })
 })
+
+test('a key that says the same in another log is not this one', async () => {
+  const [here, elsewhere] = [await scene(), await scene()]
+  expect(here.ask({ facts: { ledger: foldAll(elsewhere.facts) } })).toMatchObject({
+    verdict: 'refused',
+    reason: { name: 'admissible' },
+  })
+})
