@@ -55,7 +55,13 @@ async function readPackage(
       yield chunk
     }
   }
-  const entries = await takeEntries(hashed(content), tool)
+  const entries = await takeEntries(hashed(content), tool).catch((error: unknown) => {
+    if (!(error instanceof Error && 'code' in error && String(error.code).startsWith('Z_')))
+      throw error
+    throw new KilnError('invalid_archive', `${locked.npm}@${locked.version} is not gzipped`, {
+      cause: error,
+    })
+  })
   if (hash.digest('hex') !== hexOf(locked.sha256)) {
     throw new KilnError(
       'digest_mismatch',
