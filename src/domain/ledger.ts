@@ -19,6 +19,8 @@ export type EnvironmentState = {
   active: FactOf<'key'> | null
   /** Every key that was activated, oldest first. */
   good: readonly FactOf<'key'>[]
+  /** What the last change that went well adopted: these shall run. */
+  running: readonly { name: string; id: string }[]
   /** How many instances shall run. */
   instances: number
   /** What a rollback left until a person releases it. */
@@ -61,6 +63,7 @@ export function emptyEnvironment(environment: EnvironmentName): EnvironmentState
     pending: null,
     active: null,
     good: [],
+    running: [],
     instances: 0,
     hold: null,
     closed: null,
@@ -114,6 +117,7 @@ function afterActivation(state: EnvironmentState, fact: FactOf<'activation'>): E
     ...closed,
     active,
     good: pending === null ? state.good : [...state.good, pending],
+    running: fact.body.instances,
     instances: open.body.instances,
     hold:
       open.body.changeKind === 'rollback'

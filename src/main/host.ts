@@ -3,13 +3,18 @@ import { edgeActivities } from '../edge/activities.ts'
 import { runtimeActivities } from '../runtime/activities.ts'
 import { openFence } from '../runtime/fence.ts'
 import { pullFrom } from '../runtime/image.ts'
+import { collectLogs } from '../runtime/logs.ts'
+import { watchInstances } from '../runtime/watch.ts'
+import { environmentOf } from '../domain/ledger.ts'
 import { createAdmission } from './admission.ts'
 import { crashAfterWork } from './crash-point.ts'
 import { edgePathsOf } from './edge-paths.ts'
+import { createEngine } from './engine.ts'
+import { namingOf } from './naming.ts'
 import { openLedgerView, readDefinition } from './ledger-view.ts'
 import { runProcess } from './process.ts'
 import { openCredentials } from './secrets.ts'
-import { createWorker, installRuntime, temporalActivity } from './temporal.ts'
+import { connectClient, createWorker, installRuntime, temporalActivity } from './temporal.ts'
 
 // The host worker: the runtime daemon's socket and the edge. It checks keys itself, from the store.
 await runProcess('host', async ({ config, paths, logger, crashPoint }) => {
@@ -22,13 +27,14 @@ await runProcess('host', async ({ config, paths, logger, crashPoint }) => {
     auth: { username: 'host', password },
   }
   const fence = await openFence({ folder: paths.host })
+  const naming = namingOf(config.hostName)
   const now = () => new Date()
   const shared = { fence, logger, now, activity: temporalActivity, crashPoint }
   const activities = {
     ...runtimeActivities({
       ...shared,
       docker,
-      naming: namingOf(config.hostName),
+      naming,
       admission: createAdmission(view),
       pull: pullFrom(docker, registry),
     }),
@@ -39,6 +45,26 @@ await runProcess('host', async ({ config, paths, logger, crashPoint }) => {
       definition: (digest) => readDefinition(view.store, digest),
     }),
   }
+  const client = await connectClient(config.temporal.address)
+  const engine = createEngine({ client, host: config.hostName })
+  const stopping = new AbortController()
+  const background = Promise.all([
+    watchInstances(
+      {
+        ...shared,
+        docker,
+        naming,
+        async expected(name) {
+          const state = environmentOf(await view.reader.refresh(), name)
+          const digest = state.active?.body.digest ?? ''
+          return state.running.map((one) => ({ ...one, digest }))
+        },
+        onDrift: engine.drift,
+      },
+      stopping.signal,
+    ),
+    collectLogs({ docker, naming, folder: paths.instanceLogs, logger }, stopping.signal),
+  ])
   const worker = await createWorker({
     address: config.temporal.address,
     taskQueue: `host.${config.hostName}`,
@@ -50,13 +76,9 @@ await runProcess('host', async ({ config, paths, logger, crashPoint }) => {
   return {
     async close() {
       worker.shutdown()
-      await working
+      stopping.abort()
+      await Promise.all([working, background])
       fence.close()
     },
   }
 })
-
-/** Names of what Kiln makes in the engine: two hosts may share one. */
-function namingOf(host: string): { host: string; prefix: string } {
-  return { host, prefix: host === 'local' ? 'kiln' : `kiln-${host}` }
-}

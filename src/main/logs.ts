@@ -2,7 +2,9 @@ import { open } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Logs } from '../api/ports.ts'
 import type { Operation } from '../domain/operation.ts'
-import { askHostLogs } from './host-socket.ts'
+import { instanceLogs } from '../runtime/logs.ts'
+import { namingOf } from './naming.ts'
+import type { Config } from './config.ts'
 import type { Paths } from './paths.ts'
 
 /** How much of a build log is read from its end, in bytes. */
@@ -14,11 +16,12 @@ export function buildLogPath(paths: Paths, build: string): string {
 }
 
 export function createLogs(
-  paths: Paths,
+  { paths, hostName }: Config,
   operation: (id: string) => Promise<Operation | undefined>,
 ): Logs {
+  const place = { naming: namingOf(hostName), folder: paths.instanceLogs }
   return {
-    instances: (name, tail) => askHostLogs(paths.hostSocket, name, tail),
+    instances: (environment, tail) => instanceLogs(place, { environment, tail }),
     /** By the build's own id, or by that of the delivery that started it. */
     async build(id, tail) {
       const build = id.startsWith('build:') ? id : (await operation(id))?.result['build']

@@ -63,7 +63,7 @@ await runProcess('server', async (context) => {
     operations,
     watches: createWatches(client),
     views: createServerViews({ context, owned, history: index.history, version }),
-    logs: createLogs(paths, operations.get),
+    logs: createLogs(config, operations.get),
     ledger: index.files,
   })
   await api.listen({ host: '127.0.0.1', port: config.ports.api })

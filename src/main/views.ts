@@ -166,10 +166,9 @@ async function detail(
   name: EnvironmentName,
 ): Promise<EnvironmentDetail> {
   const state = environmentOf(known, name)
-  const outcome = state.outcome?.body
   return {
     ...(await tile(dependencies, known, name)),
-    running: outcome?.outcome === 'active' ? outcome.instances.map((one) => ({ ...one })) : [],
+    running: state.running.map((one) => ({ ...one })),
     rollbackTo: state.active?.body.rollbackTo ?? null,
   }
 }
