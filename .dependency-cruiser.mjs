@@ -49,8 +49,21 @@ export default {
       from: { path: '^src/(cli|dashboard)/' },
       to: {
         path: own,
-        pathNot: ['^src/domain/', '^src/$1/', '^src/api/contract\\.ts$', '^src/main/local\\.ts$'],
+        pathNot: [
+          '^src/domain/',
+          '^src/$1/',
+          '^src/api/(contract|client)\\.ts$',
+          '^src/main/local\\.ts$',
+        ],
       },
+    },
+    {
+      name: 'the-contract-stays-thin',
+      comment:
+        'The contract and its client are loaded by every client: what they import, `kiln --help` and the browser load too.',
+      severity: 'error',
+      from: { path: '^src/api/(contract|client|route|views)\\.ts$' },
+      to: { path: own, pathNot: '^src/(domain/|api/(contract|client|route|views)\\.ts$)' },
     },
     {
       name: 'local-verbs-are-loaded-late',
