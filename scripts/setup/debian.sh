@@ -1,4 +1,5 @@
-# Debian packages: Docker Engine, HAProxy, mmdebstrap, and for tests a clock to lie with and a static shell.
+# Debian packages: Docker Engine, HAProxy, mmdebstrap, and for tests a clock that
+# lies, a static shell, an independent registry client, a terminal.
 
 debian_missing() { # PURPOSE: prints the packages that are not there
   if [ -z "${DOCKER_HOST:-}" ] && ! command -v dockerd >/dev/null &&
@@ -12,6 +13,9 @@ debian_missing() { # PURPOSE: prints the packages that are not there
   if [ "$1" = test ]; then
     ls /usr/lib/*/faketime/libfaketime.so.1 >/dev/null 2>&1 || echo libfaketime
     dpkg-query -W -f '${Status}' busybox-static 2>/dev/null | grep -q ' installed' || echo busybox-static
+    for tool in skopeo openssl tmux; do
+      command -v "$tool" >/dev/null || echo "$tool"
+    done
   fi
 }
 
