@@ -167,9 +167,8 @@ async function addEntry(
   headers: Header,
   content?: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
 ): Promise<void> {
-  // tar-stream takes an empty link name on a file for a field that must be written.
-  const { linkname, ...rest } = headers
-  const header = headers.type === 'symlink' ? { ...rest, linkname: linkname ?? '' } : rest
+  const isFolder = headers.type === 'directory'
+  const header = { ...headers, name: isFolder ? `${headers.name}/` : headers.name }
   await new Promise<void>((resolve, reject) => {
     const sink = tar.entry(header, (error) => (error ? reject(error) : resolve()))
     if (headers.type !== 'file') return
