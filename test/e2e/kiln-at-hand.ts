@@ -1,0 +1,128 @@
+import { execa } from 'execa'
+import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { Client } from '../../src/api/client.ts'
+import type { Operation } from '../../src/domain/operation.ts'
+import { eventually, followed, kilnAt, root, type Kiln } from '../../scripts/demo/kiln.ts'
+import { makeRepository, type Repository } from '../../scripts/demo/repository.ts'
+import { testTemplates } from '../helpers/templates.ts'
+
+export { eventually, followed }
+
+export type KilnAtHand = Kiln & {
+  folder: string
+  /** Its name among the hosts: what its containers and networks begin with is `kiln-<host>`. */
+  host: string
+  env: Readonly<Record<string, string>>
+  /** A repository made from examples/hello, which this Kiln may read. */
+  repository: (name?: string) => Promise<Repository>
+  /** Pid of one of its processes, as the supervisor knows it now. */
+  pid: (process: string) => Promise<number>
+  up: () => Promise<void>
+  down: () => Promise<void>
+  /** Ends everything and removes what it left in the engine and on disk. */
+  remove: () => Promise<void>
+}
+
+/** Ports that nobody uses, a hundred in a row. */
+async function freePorts(): Promise<number> {
+  for (;;) {
+    const first = 20_000 + Math.floor(Math.random() * 300) * 100
+    const taken = await Promise.all([0, 1, 2, 3, 4, 5, 10, 11, 12].map((n) => isTaken(first + n)))
+    if (!taken.includes(true)) return first
+  }
+}
+
+function isTaken(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const server = createServer()
+      .once('error', () => resolve(true))
+      .listen(port, '127.0.0.1', () => server.close(() => resolve(false)))
+  })
+}
+
+/** A whole Kiln of its own on this machine, with locked templates, not yet up. */
+export async function kilnAtHand(
+  settings: Readonly<Record<string, string>> = {},
+): Promise<KilnAtHand> {
+  const templates = await testTemplates()
+  const folder = await mkdtemp(join(tmpdir(), 'kiln-e2e-'))
+  const home = join(folder, 'home')
+  const host = `e${Math.random().toString(36).slice(2, 8)}`
+  await mkdir(home, { recursive: true })
+  // Stored objects never change, so the test's store can share them with the templates' by hard links.
+  await execa('cp', ['-al', templates.storeRoot, join(home, 'store')])
+  await cp(templates.folder, join(folder, 'templates'), { recursive: true })
+  const env: Record<string, string> = {
+    KILN_API_PORT: String(await freePorts()),
+    KILN_HOST: host,
+    KILN_REPOSITORIES: folder,
+    KILN_TEMPLATES: join(folder, 'templates'),
+    ...settings,
+  }
+  const kiln = kilnAt(home, env)
+  const engine = (...args: string[]) =>
+    execa('docker', env['DOCKER_HOST'] === undefined ? args : ['-H', env['DOCKER_HOST'], ...args], {
+      reject: false,
+    })
+  return {
+    ...kiln,
+    folder,
+    host,
+    env,
+    repository: (name = 'repository') =>
+      makeRepository(join(folder, name), join(root, 'examples/hello')),
+    async pid(name) {
+      const state = JSON.parse(await readFile(join(home, 'run/supervisor.json'), 'utf8')) as {
+        processes: { name: string; pid: number | null }[]
+      }
+      const pid = state.processes.find((one) => one.name === name)?.pid
+      if (pid == null) throw new Error(`${name} does not run`)
+      return pid
+    },
+    up: async () => void (await kiln.cli('up')),
+    down: async () => void (await kiln.cli('down')),
+    async remove() {
+      await kiln.cli('down')
+      const left = await engine('ps', '-aq', '--filter', `label=kiln.host=${host}`)
+      const ids = left.stdout.split('\n').filter((id) => id !== '')
+      if (ids.length > 0) await engine('rm', '-f', ...ids)
+      const networks = await engine('network', 'ls', '-q', '--filter', `label=kiln.host=${host}`)
+      for (const id of networks.stdout.split('\n').filter((one) => one !== ''))
+        await engine('network', 'rm', id)
+      await rm(folder, { recursive: true, force: true })
+    },
+  }
+}
+
+/** Writes a file of the repository and commits it. */
+export async function commitFile(
+  repository: Repository,
+  path: string,
+  content: string,
+): Promise<string> {
+  await writeFile(join(repository.path, path), content)
+  return repository.commit(`change ${path}`)
+}
+
+/** Builds a commit and follows it to its end. */
+export async function delivered(
+  api: Client,
+  repository: Repository,
+  commit: string,
+): Promise<Operation> {
+  const { operation } = await api.startBuild({
+    params: {},
+    query: {},
+    body: { repository: repository.path, revision: commit },
+  })
+  return followed(api, operation)
+}
+
+/** The digest that is active in an environment. */
+export async function activeDigest(api: Client, environment: string): Promise<string | undefined> {
+  const { items } = await api.environments({})
+  return items.find((one) => one.name === environment)?.active?.digest
+}
