@@ -8,6 +8,7 @@ import { blobKey } from '../../src/store/blob-store.ts'
 import { checkTemplate } from '../../src/template/check-template.ts'
 import { listTemplates, showTemplate } from '../../src/template/list-templates.ts'
 import type { ContainerLock, DebianLock } from '../../src/template/lock-file.ts'
+import { lockTemplate } from '../../src/template/lock-template.ts'
 import type { TemplateRoom } from '../../src/template/template-room.ts'
 import { append, editLock, nothing, templateRooms } from './own-room.ts'
 
@@ -228,4 +229,13 @@ test('a folder for a template that is a link, or files/ with one, is refused', a
     code: 'invalid_input',
     place: 'files/passwd',
   })
+})
+
+test('a template with a forbidden Dockerfile is neither locked nor checked', async () => {
+  const room = await rooms.own(nothing)
+  const path = join(room.templatesFolder, 'node-service', 'Dockerfile')
+  await writeFile(path, 'FROM debian:12\nUSER 901:901\nCMD ["x"]\n')
+  const refusal = { code: 'invalid_dockerfile', place: 'Dockerfile:1 FROM' }
+  await expect(checkTemplate(room, 'node-service')).rejects.toMatchObject(refusal)
+  await expect(lockTemplate(room, 'node-service')).rejects.toMatchObject(refusal)
 })
