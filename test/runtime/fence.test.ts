@@ -56,11 +56,10 @@ test.each([0, -1, 1.5, Number.NaN])('%s is no epoch', async (epoch) => {
 
 test('effects of an environment never overlap; a newer one ends an older one first', async () => {
   const events: string[] = []
-  let begun: () => void = () => undefined
-  const running = new Promise<void>((resolve) => (begun = resolve))
+  const begun = Promise.withResolvers<void>()
   const old = run(1, async (signal) => {
     events.push('old begins')
-    begun()
+    begun.resolve()
     await new Promise<void>((resolve) => {
       signal.addEventListener('abort', () => setTimeout(resolve, 100))
     })
@@ -68,7 +67,7 @@ test('effects of an environment never overlap; a newer one ends an older one fir
     signal.throwIfAborted()
   })
   const ended = codeOf(old)
-  await running
+  await begun.promise
   await run(2, async () => void events.push('new'))
   expect(events).toEqual(['old begins', 'old ends', 'new'])
   expect(await ended).toBe('fenced')
@@ -76,24 +75,26 @@ test('effects of an environment never overlap; a newer one ends an older one fir
 
 test('an effect that waited its turn while a newer epoch came does nothing', async () => {
   const events: string[] = []
-  let finish: () => void = () => undefined
-  const first = run(1, () => new Promise<void>((resolve) => (finish = resolve)))
+  const { promise, resolve } = Promise.withResolvers<void>()
+  const first = run(1, () => promise)
   const second = codeOf(run(1, async () => void events.push('second')))
   const third = run(2, async () => void events.push('third'))
   // Both are in the queue once the newer epoch is durable.
   await expect.poll(() => fence.record(environment).epoch).toBe(2)
-  finish()
+  resolve()
   await Promise.all([first, third])
   expect(await second).toBe('fenced')
   expect(events).toEqual(['third'])
 })
 
 test('environments do not wait for each other', async () => {
-  let finish: () => void = () => undefined
-  const waiting = run(1, () => new Promise<void>((resolve) => (finish = resolve)))
+  const { promise, resolve } = Promise.withResolvers<void>()
+  const waiting = run(1, () => promise)
   await fence.run({ ...effectOf(1), environment: 'hello/test' }, attempt(), nothing)
-  finish()
+  await expect.poll(() => fence.isActing(environment)).toBe(true)
+  resolve()
   await waiting
+  expect(fence.isActing(environment)).toBe(false)
 })
 
 test('an activity that was cancelled while it waited does nothing', async () => {

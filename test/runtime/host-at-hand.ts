@@ -56,33 +56,48 @@ export async function hostAtHand(options: { prefix?: string; folder?: string } =
   const admitted = new Set<Digest>()
   const definitions = new Map<Digest, Definition>()
 
-  const activities = runtimeActivities({
-    docker,
-    naming,
-    fence,
-    admission: {
-      async check({ digest, definition: wanted }) {
-        const body = definitions.get(wanted)
-        if (!admitted.has(digest) || body === undefined) {
-          throw new KilnError('refused', `${digest} is not admissible in ${environment}`)
-        }
-        return { definition: body }
+  const activitiesWith = (own: HostFence) =>
+    runtimeActivities({
+      docker,
+      naming,
+      fence: own,
+      admission: {
+        async check({ digest, definition: wanted }) {
+          const body = definitions.get(wanted)
+          if (!admitted.has(digest) || body === undefined) {
+            throw new KilnError('refused', `${digest} is not admissible in ${environment}`)
+          }
+          return { definition: body }
+        },
       },
-    },
-    pull: pullFrom(docker, images.registry),
-    logger,
-    now: () => new Date(),
-    activity: attempt,
-  })
+      pull: pullFrom(docker, images.registry),
+      logger,
+      now: () => new Date(),
+      activity: attempt,
+    })
 
+  let current = fence
   return {
     naming,
     folder,
     images,
-    fence,
     admitted,
     definitions,
-    activities,
+    get fence() {
+      return current
+    },
+    get activities() {
+      return activitiesWith(current)
+    },
+    /** Lets another process be the host meanwhile; then a new one, as after its death. */
+    async handedOver<T>(work: () => Promise<T>): Promise<T> {
+      current.close()
+      try {
+        return await work()
+      } finally {
+        current = await openFence({ folder })
+      }
+    },
     engine: { docker, naming },
     /** A published, admitted artifact. */
     async artifact(env: Record<string, string>, user?: string): Promise<Digest> {
@@ -96,7 +111,7 @@ export async function hostAtHand(options: { prefix?: string; folder?: string } =
       return digest
     },
     async close() {
-      fence.close()
+      current.close()
       await removeEnvironment({ docker, naming }, environment)
       await images.close()
       await rm(folder, { recursive: true, force: true })

@@ -1,0 +1,32 @@
+/** One attempt at one activity in a process of its own, which kills itself at a crash point. */
+import { createDocker } from '../../src/docker/client.ts'
+import { runtimeActivities, type StartRequest } from '../../src/runtime/activities.ts'
+import { openFence } from '../../src/runtime/fence.ts'
+import { pullFrom, type RegistryAccess } from '../../src/runtime/image.ts'
+import { attempt, definition, logger } from './host-at-hand.ts'
+
+export type Attempt = {
+  point: string
+  folder: string
+  naming: { host: string; prefix: string }
+  registry: RegistryAccess
+  request: StartRequest
+}
+
+const { point, folder, naming, registry, request } = JSON.parse(process.argv[2] ?? '') as Attempt
+const docker = createDocker({ socketPath: '/var/run/docker.sock' })
+const activities = runtimeActivities({
+  docker,
+  naming,
+  fence: await openFence({ folder }),
+  admission: { check: async () => ({ definition }) },
+  pull: pullFrom(docker, registry),
+  logger,
+  now: () => new Date(),
+  activity: attempt,
+  crashPoint: (name) => {
+    if (name === point) process.kill(process.pid, 'SIGKILL')
+  },
+})
+await activities.startInstances(request)
+await activities.stopInstances({ ...request, keep: [] })

@@ -1,0 +1,68 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { fileURLToPath } from 'node:url'
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
+import { removeEnvironment } from '../../src/runtime/instances.ts'
+import type { Attempt } from './crash-child.ts'
+import {
+  containersOf,
+  docker,
+  effectOf,
+  environment,
+  hostAtHand,
+  startOf,
+  type HostAtHand,
+} from './host-at-hand.ts'
+
+let host: HostAtHand
+let epoch = 0
+
+beforeAll(async () => {
+  host = await hostAtHand()
+}, 60_000)
+afterEach(() => removeEnvironment(host.engine, environment))
+afterAll(() => host.close())
+
+async function killedAt(point: string, request: Attempt['request']): Promise<string | null> {
+  const input: Attempt = {
+    point,
+    folder: host.folder,
+    naming: host.naming,
+    registry: host.images.registry,
+    request,
+  }
+  const script = fileURLToPath(new URL('crash-child.ts', import.meta.url))
+  const child = spawn(process.execPath, [script, JSON.stringify(input)], {
+    stdio: ['ignore', 'ignore', 'inherit'],
+  })
+  const [, signal] = (await once(child, 'exit')) as [number | null, string | null]
+  return signal
+}
+
+test.each([
+  'runtime.pulled',
+  'runtime.network',
+  'runtime.created',
+  'runtime.started',
+  'runtime.ended',
+])(
+  'a host killed at %s goes on to exactly what was asked, and leaves nothing else',
+  async (point) => {
+    const digest = await host.artifact({ VERSION: point })
+    const request = startOf(++epoch, { digest, definition: host.define() })
+    expect(await host.handedOver(() => killedAt(point, request))).toBe('SIGKILL')
+    const { instances } = await host.activities.startInstances(request)
+    await host.activities.waitReady({ ...request, instances })
+    const names = instances.map((one) => one.name)
+    expect(names).toHaveLength(2)
+    expect(await containersOf(host)).toEqual(names)
+    const { instances: seen } = await host.activities.observe({ environment })
+    expect(seen.map((one) => one.healthy)).toEqual([true, true])
+    await host.activities.stopInstances({ ...effectOf(epoch), keep: [] })
+    expect(await containersOf(host)).toEqual([])
+    const networks = await docker.listNetworks({
+      filters: JSON.stringify({ label: [`kiln.host=${host.naming.host}`] }),
+    })
+    expect(networks).toHaveLength(1)
+  },
+)

@@ -1,0 +1,45 @@
+import { expect, test } from 'vitest'
+import { findDrift } from '../../src/runtime/drift.ts'
+import type { Found } from '../../src/runtime/engine.ts'
+import { emptyRecord, noteEnding, noteMade } from '../../src/runtime/host-record.ts'
+
+const started = '2026-01-01T00:00:00.000000001Z'
+const expected = [{ name: 'kiln.hello.prod.1.1', id: 'one', digest: 'sha256:a' }]
+const record = noteMade(emptyRecord('hello/prod'), 'one', started)
+const right: Found = {
+  id: 'one',
+  name: 'kiln.hello.prod.1.1',
+  imageId: 'sha256:image',
+  state: 'running',
+  startedAt: started,
+  exitCode: 0,
+  address: '172.18.0.2',
+  labels: null,
+}
+
+test.each<[string, Found[], string[]]>([
+  ['it runs as it should', [right], []],
+  ['it is gone', [], ['removed']],
+  ['it is going', [{ ...right, state: 'removing' }], ['removed']],
+  ['it ended', [{ ...right, state: 'exited', exitCode: 137 }], ['stopped']],
+  ['it never ran', [{ ...right, state: 'created' }], ['stopped']],
+  ['it is paused', [{ ...right, state: 'paused' }], ['paused']],
+  ['it was started again', [{ ...right, startedAt: '2026-01-01T00:00:09Z' }], ['restarted']],
+  ['another has its name', [{ ...right, id: 'other' }], ['removed', 'foreign']],
+  ['another stands beside it', [right, { ...right, id: 'other', name: 'x' }], ['foreign']],
+])('%s', (_what, found, causes) => {
+  expect(findDrift(expected, found, record).map((drift) => drift.cause)).toEqual(causes)
+})
+
+test('what Kiln ends or has just made is no drift', () => {
+  const ending = noteEnding(record, ['one'])
+  expect(findDrift(expected, [{ ...right, state: 'exited' }], ending)).toEqual([])
+  expect(findDrift(expected, [], ending)).toEqual([])
+  const made = noteMade(record, 'new', '')
+  expect(findDrift(expected, [right, { ...right, id: 'new' }], made)).toEqual([])
+})
+
+test('a start whose time is not on record yet is not taken for another one', () => {
+  const unknown = noteMade(emptyRecord('hello/prod'), 'one', '')
+  expect(findDrift(expected, [right], unknown)).toEqual([])
+})
