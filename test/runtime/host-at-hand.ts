@@ -8,7 +8,7 @@ import { digestOfHex, type Digest } from '../../src/domain/digest.ts'
 import type { Effect } from '../../src/domain/effect.ts'
 import { KilnError } from '../../src/domain/error.ts'
 import type { EnvironmentName } from '../../src/domain/name.ts'
-import { createDocker } from '../../src/docker/client.ts'
+import { createDocker, type DockerClient } from '../../src/docker/client.ts'
 import { runtimeActivities, type StartRequest } from '../../src/runtime/activities.ts'
 import { openFence, type HostFence } from '../../src/runtime/fence.ts'
 import { pullFrom } from '../../src/runtime/image.ts'
@@ -47,20 +47,20 @@ export type HostAtHand = Awaited<ReturnType<typeof hostAtHand>>
  * One host on the real engine with names of its own, and the ledger's answers at hand: `admitted` holds
  * which artifacts it admits, `definitions` what the digests mean.
  */
-export async function hostAtHand(options: { prefix?: string; folder?: string } = {}) {
-  const prefix = options.prefix ?? `kt${randomBytes(4).toString('hex')}`
-  const folder = options.folder ?? (await mkdtemp(join(tmpdir(), 'kiln-host-')))
+export async function hostAtHand(options: { docker?: DockerClient } = {}) {
+  const prefix = `kt${randomBytes(4).toString('hex')}`
+  const folder = await mkdtemp(join(tmpdir(), 'kiln-host-'))
+  const own = options.docker ?? docker
   const naming = { host: prefix, prefix }
   const images: InstanceImages = await instanceImages(docker)
-  const fence: HostFence = await openFence({ folder })
   const admitted = new Set<Digest>()
   const definitions = new Map<Digest, Definition>()
 
-  const activitiesWith = (own: HostFence) =>
+  const activitiesWith = (fence: HostFence) =>
     runtimeActivities({
-      docker,
+      docker: own,
       naming,
-      fence: own,
+      fence,
       admission: {
         async check({ digest, definition: wanted }) {
           const body = definitions.get(wanted)
@@ -70,13 +70,13 @@ export async function hostAtHand(options: { prefix?: string; folder?: string } =
           return { definition: body }
         },
       },
-      pull: pullFrom(docker, images.registry),
+      pull: pullFrom(own, images.registry),
       logger,
       now: () => new Date(),
       activity: attempt,
     })
 
-  let current = fence
+  let current: HostFence = await openFence({ folder })
   return {
     naming,
     folder,
@@ -98,7 +98,8 @@ export async function hostAtHand(options: { prefix?: string; folder?: string } =
         current = await openFence({ folder })
       }
     },
-    engine: { docker, naming },
+    /** As the host reaches it. */
+    engine: { docker: own, naming },
     /** A published, admitted artifact. */
     async artifact(env: Record<string, string>, user?: string): Promise<Digest> {
       const digest = await images.publish('hello', { env, ...(user === undefined ? {} : { user }) })
