@@ -13,7 +13,6 @@ export type Spooled = { offset: number; size: number; digest: Digest }
  */
 export type Spool = {
   write(body: AsyncIterable<Uint8Array>): Promise<Spooled>
-  /** After the first read nothing more may be written. */
   read(content: Spooled): AsyncGenerator<Uint8Array>
   close(): Promise<void>
 }
