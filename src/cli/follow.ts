@@ -34,7 +34,9 @@ export async function follow(
   const progress = createProgress(session.progress, session.cli, session.output)
   const { ending, last } = await watch({ session, kiln, progress }, { operation, wait })
   progress.done()
-  return conclude(session, ending, last)
+  const exit = await conclude(session, ending, last)
+  if (exit === 0) await sayAddress({ session, kiln, progress }, last)
+  return exit
 }
 
 type Watching = { session: Session; kiln: Client; progress: Progress }
@@ -95,9 +97,8 @@ async function readEvents(
 
 /** A change that waits for another one says whose, since when, and how to watch that. */
 async function sayWhoIsBefore({ session, kiln }: Watching, operation: Operation): Promise<void> {
-  if (operation.state !== 'queued' || !/^[a-z0-9-]+\/[a-z0-9-]+$/.test(operation.subject)) return
-  const { app, environment } = parseEnvironmentName(operation.subject)
-  const { open } = await kiln.environment({ params: { app, environment } })
+  if (operation.state !== 'queued') return
+  const open = (await environmentOf(kiln, operation))?.open ?? null
   if (open === null || open.operation === operation.id) return
   const { requestedBy, kind, digest, since } = open
   session.output.talk(
@@ -106,6 +107,20 @@ async function sayWhoIsBefore({ session, kiln }: Watching, operation: Operation)
     ),
   )
   session.output.talk(`  watch it: kiln follow ${open.operation}`)
+}
+
+/** Where the environment that was changed can be reached. */
+async function sayAddress({ session, kiln }: Watching, operation: Operation): Promise<void> {
+  const address = (await environmentOf(kiln, operation))?.address ?? null
+  if (address !== null && session.progress !== 'json')
+    session.output.talk(`  at ${cleanLine(address)}`)
+}
+
+/** The environment that an operation is about; undefined when it is about something else. */
+async function environmentOf(kiln: Client, { subject }: Operation) {
+  if (!/^[a-z0-9-]+\/[a-z0-9-]+$/.test(subject)) return undefined
+  const { app, environment } = parseEnvironmentName(subject)
+  return kiln.environment({ params: { app, environment } }).catch(() => undefined)
 }
 
 async function conclude(session: Session, ending: Ending, last: Operation): Promise<number> {

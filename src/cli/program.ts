@@ -1,5 +1,6 @@
 import { Command, Option } from 'commander'
-import type { Cli } from './context.ts'
+import { KilnError } from '../domain/error.ts'
+import type { Cli, Env } from './context.ts'
 import type { Output } from './output.ts'
 import { progressModes, type ProgressMode } from './progress.ts'
 import { createSession } from './session.ts'
@@ -37,7 +38,7 @@ const verbs: readonly Verb[] = [
   audit,
 ]
 
-type Common = { json?: boolean; progress: ProgressMode }
+type Common = { json?: boolean; progress?: ProgressMode }
 
 /**
  * The program, not yet run. `exit` is called with a verb's exit code. Usage errors are thrown as
@@ -65,7 +66,7 @@ export function createProgram(cli: Cli, output: Output, exit: (code: number) => 
       const options = command.optsWithGlobals<Common>()
       const session = createSession(cli, output, {
         json: options.json === true,
-        progress: options.progress,
+        progress: options.progress ?? defaultProgress(cli.env),
       })
       const args = command.processedArgs as string[]
       exit((await action(session, { args, options: options as never })) ?? 0)
@@ -85,9 +86,20 @@ function addCommon(command: Command): void {
   command
     .option('--json', 'one JSON document, or NDJSON, whose first field is its version')
     .addOption(
-      new Option('--progress <how>', 'how progress is shown, on standard error')
-        .choices(progressModes)
-        .default('auto')
-        .env('KILN_PROGRESS'),
+      new Option(
+        '--progress <how>',
+        'how progress is shown, on standard error (KILN_PROGRESS)',
+      ).choices(progressModes),
     )
+}
+
+/** What KILN_PROGRESS says, else what fits the terminal. */
+function defaultProgress(env: Env): ProgressMode {
+  const wanted = env['KILN_PROGRESS'] || 'auto'
+  const mode = progressModes.find((one) => one === wanted)
+  if (mode !== undefined) return mode
+  throw new KilnError('invalid_input', `not a way to show progress: ${wanted}`, {
+    place: 'KILN_PROGRESS',
+    fix: `one of ${progressModes.join(', ')}`,
+  })
 }

@@ -145,6 +145,19 @@ test('--progress json gives snapshots on standard error, --json the end on stand
   expect(jsonLines(stdout)).toMatchObject([{ version: 1, operation: { state: 'succeeded' } }])
 })
 
+test('KILN_PROGRESS says how progress is shown; what it does not know is wrong use', async () => {
+  const { stderr } = await kiln(promote, { env: { ...env, KILN_PROGRESS: 'json' } })
+  expect(jsonLines(stderr)).toHaveLength(3)
+  const wrong = await kilnHere(promote, { connection: api, env: { KILN_PROGRESS: 'loud' } })
+  expect(wrong.code).toBe(2)
+  expect(wrong.stderr).toContain('KILN_PROGRESS: not a way to show progress: loud')
+})
+
+test('where the environment can be reached is said at the end', async () => {
+  const { stderr } = await kilnHere(promote, { connection: api })
+  expect(stderr).toContain('  at http://127.0.0.1:8080\n')
+})
+
 test('follow --json gives one line for each snapshot', async () => {
   const { stdout } = await kiln([...promote, '--no-wait'], { env })
   const { stdout: followed, code } = await kiln(['follow', stdout.trim(), '--json'], { env })

@@ -20,7 +20,7 @@ export const machine: Verb = (program, run) => {
     )
   program
     .command('down')
-    .description('stop them; instances go on serving')
+    .description('stop them, in order')
     .action(
       run(async (session) => {
         const local = await session.cli.local()
