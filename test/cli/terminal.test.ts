@@ -1,5 +1,7 @@
 import { execFile } from 'node:child_process'
-import { randomUUID } from 'node:crypto'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { argvOf } from '../helpers/cli.ts'
@@ -9,20 +11,22 @@ const run = promisify(execFile)
 
 let ports: ReturnType<typeof memoryPorts>
 let api: Awaited<ReturnType<typeof startTestApi>>
-let socket: string
+let folder: string
 
 beforeEach(async () => {
   ports = memoryPorts()
   api = await startTestApi(ports)
-  socket = `kiln-test-${randomUUID()}`
+  folder = await mkdtemp(join(tmpdir(), 'kiln-tmux-'))
 })
 afterEach(async () => {
   // Only the tmux server of this test; it has a socket of its own.
   await tmux('kill-server').catch(() => undefined)
+  await rm(folder, { recursive: true })
   await api.app.close()
 })
 
-const tmux = (...args: string[]) => run('tmux', ['-L', socket, '-f', '/dev/null', ...args])
+const tmux = (...args: string[]) =>
+  run('tmux', ['-S', join(folder, 'socket'), '-f', '/dev/null', ...args])
 const screen = async () => (await tmux('capture-pane', '-p', '-t', 'kiln')).stdout
 const press = (...keys: string[]) => tmux('send-keys', '-t', 'kiln', ...keys)
 
