@@ -14,6 +14,7 @@ import { oneChunk } from '../oci/write-image.ts'
 import { blobKey } from '../store/blob-store.ts'
 import { buildLabel, fetchRepository } from './names.ts'
 import { npmContainer, npmInput, projectFolder } from './npm-container.ts'
+import { npmError } from './npm-error.ts'
 import { checkNpmLock } from './npm-lock.ts'
 import type { BuildDependencies } from './ports.ts'
 import type { NpmFiles } from './source-files.ts'
@@ -74,6 +75,8 @@ async function readCached({ store }: BuildDependencies, key: string): Promise<Di
   return (await store.size(blobKey(digest))) === undefined ? undefined : digest
 }
 
+const mostLines = 5000
+
 type NpmFetch = { build: string; image: Digest; files: NpmFiles }
 
 async function fetchWithNpm(
@@ -84,8 +87,12 @@ async function fetchWithNpm(
   const decoder = new TextDecoder()
   const timeout = AbortSignal.timeout(deps.limits.fetchTimeoutMs)
   const signal = AbortSignal.any([parent, timeout])
+  const said: string[] = []
   const log = createStepLog(
-    (line) => deps.log(build, line),
+    (line) => {
+      if (said.length < mostLines) said.push(line)
+      deps.log(build, line)
+    },
     (line) => withoutRegistry(deps, line),
   )
   try {
@@ -104,7 +111,7 @@ async function fetchWithNpm(
       },
       async (container, exitCode) => {
         log.end()
-        if (exitCode !== 0) throw npmError(exitCode, log.last())
+        if (exitCode !== 0) throw npmError(exitCode, said)
         return storeModules(deps, container, signal)
       },
     )
@@ -160,28 +167,6 @@ async function modulesOf(
     if (statusOf(error) === 404) return oneChunk(Buffer.alloc(1024))
     throw error
   }
-}
-
-function npmError(exitCode: number, lines: readonly string[]): KilnError {
-  const text = lines.join('\n')
-  if (/EINTEGRITY/.test(text)) {
-    return new KilnError('lock_mismatch', 'a package is not what package-lock.json says it is', {
-      place: 'package-lock.json',
-      lines,
-    })
-  }
-  if (/in sync|EUSAGE/.test(text)) {
-    return new KilnError(
-      'lock_mismatch',
-      'package.json and package-lock.json do not fit together',
-      {
-        place: 'package-lock.json',
-        fix: 'npm install --package-lock-only, then commit both files',
-        lines,
-      },
-    )
-  }
-  return new KilnError('fetch_failed', `npm ended with exit code ${exitCode}`, { lines })
 }
 
 /** The machine's registry may be named with a password in it; neither belongs into a log. */

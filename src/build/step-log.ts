@@ -49,7 +49,7 @@ function plainText(raw: string): string {
 }
 
 const networkFailure =
-  /ENOTFOUND|EAI_AGAIN|ENETUNREACH|ENETDOWN|name resolution|could not resolve|unable to resolve|network is unreachable|name or service not known|bad address/i
+  /ENOTFOUND|EAI_AGAIN|ENETUNREACH|ENETDOWN|name resolution|failure resolving|could not resolve|unable to resolve|network is unreachable|name or service not known|bad address/i
 
 /** Whether the lines show that something asked for a network. */
 export function wantedNetwork(lines: readonly string[]): boolean {
