@@ -1,5 +1,5 @@
 import { createReadStream } from 'node:fs'
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { digestOfHex } from '../domain/digest.ts'
 import { KilnError } from '../domain/error.ts'
@@ -7,6 +7,7 @@ import type { BlobStore } from '../store/blob-store.ts'
 import { parseAptSources, renderSourcesFor, type AptFile } from './apt-sources.ts'
 import { lastLines, type Outcome, type Run } from './command.ts'
 import type { LockedPackage } from './lock-file.ts'
+import { withScratch } from './scratch.ts'
 
 /** What apt is asked with: a root of its own, so that nothing installed or pinned here has a say. */
 export type AptRoot = {
@@ -35,15 +36,11 @@ export async function withAptRoot<T>(
   inputs: AptInputs,
   use: (apt: AptRoot) => Promise<T>,
 ): Promise<T> {
-  await mkdir(inputs.scratch, { recursive: true })
-  const folder = await mkdtemp(join(inputs.scratch, 'apt-'))
-  try {
+  return await withScratch({ parent: inputs.scratch, kind: 'apt' }, async (folder) => {
     const apt = await openRoot(folder, inputs)
     await succeed(apt(['apt-get', '-q', 'update']), 'apt-get update')
     return await use(aptRoot({ ...inputs, folder, apt }))
-  } finally {
-    await rm(folder, { recursive: true, force: true })
-  }
+  })
 }
 
 type Apt = (argv: readonly [string, ...string[]]) => Promise<Outcome>

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { z } from 'zod'
 import { digestOf } from '../../signing/canonical.ts'
@@ -8,6 +8,7 @@ import { oneChunk } from '../oci/write-image.ts'
 import type { BlobStore } from '../store/blob-store.ts'
 import { lastLines, type Run } from './command.ts'
 import type { LockedTool } from './lock-file.ts'
+import { withScratch } from './scratch.ts'
 
 const packed = z
   .array(
@@ -31,9 +32,7 @@ export async function downloadNpmPackage(
   { run, scratch, store }: NpmInputs,
   wanted: { npm: string; version: string },
 ): Promise<LockedTool> {
-  await mkdir(scratch, { recursive: true })
-  const folder = await mkdtemp(join(scratch, 'npm-'))
-  try {
+  return await withScratch({ parent: scratch, kind: 'npm' }, async (folder) => {
     const result = await run({
       file: 'npm',
       arguments: ['pack', `${wanted.npm}@${wanted.version}`, '--json', '--ignore-scripts'],
@@ -47,8 +46,7 @@ export async function downloadNpmPackage(
         lines: lastLines(result.stderr),
       })
     }
-    const path = join(folder, basename(entry.filename))
-    const bytes = await readFile(path)
+    const bytes = await readFile(join(folder, basename(entry.filename)))
     const integrity = `sha512-${createHash('sha512').update(bytes).digest('base64')}`
     if (integrity !== entry.integrity) {
       throw new KilnError(
@@ -59,9 +57,7 @@ export async function downloadNpmPackage(
     const sha256 = digestOf(bytes)
     await store.putBlob(oneChunk(bytes), sha256)
     return { npm: wanted.npm, version: wanted.version, size: bytes.length, sha256, integrity }
-  } finally {
-    await rm(folder, { recursive: true, force: true })
-  }
+  })
 }
 
 function packedEntry(stdout: string): z.output<typeof packed>[number] | undefined {

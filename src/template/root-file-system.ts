@@ -1,5 +1,5 @@
 import { createReadStream, createWriteStream } from 'node:fs'
-import { mkdir, mkdtemp, readFile, rm, statfs, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, statfs, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import type { Digest } from '../domain/digest.ts'
@@ -9,6 +9,7 @@ import { writeTar, type TarOutput } from '../oci/tar-writer.ts'
 import type { BlobStore } from '../store/blob-store.ts'
 import { lastLines, type Run } from './command.ts'
 import type { LockedPackage } from './lock-file.ts'
+import { withScratch } from './scratch.ts'
 import type { DebianTemplate } from './template-file.ts'
 
 /** Everything that decides the bytes of a root file system. */
@@ -40,14 +41,14 @@ export async function buildRootFileSystem(
   rooms: Rooms,
   wanted: RootFileSystem,
 ): Promise<{ digest: Digest; size: number }> {
-  await mkdir(rooms.scratch, { recursive: true })
-  const folder = await mkdtemp(join(await fastFolder(rooms.scratch), 'kiln-root-'))
-  try {
+  const parent = await fastFolder(rooms.scratch)
+  return await withScratch({ parent, kind: 'root' }, async (folder) => {
     await writeRepository(folder, rooms, wanted)
     await writeFile(join(folder, 'hook.sh'), cleaningHook(wanted.users))
     const outcome = await rooms.run({
       file: 'unshare',
-      arguments: ['-n', 'mmdebstrap', ...mmdebstrapArguments(folder, wanted)],
+      // No network; and mounts that nobody else sees and that end with the process.
+      arguments: ['--net', '--mount', 'mmdebstrap', ...mmdebstrapArguments(folder, wanted)],
       cwd: folder,
       environment: {
         ...plainEnvironment,
@@ -60,9 +61,7 @@ export async function buildRootFileSystem(
     if (outcome.exitCode !== 0) throw explainFailure(outcome.stderr)
     compareInstalled(await readFile(join(folder, 'installed'), 'utf8'), wanted.packages)
     return await rooms.store.putBlob(writeTar(rootLayer(join(folder, 'root.tar'))))
-  } finally {
-    await rm(folder, { recursive: true, force: true })
-  }
+  })
 }
 
 function mmdebstrapArguments(folder: string, { packages, suite }: RootFileSystem): string[] {
@@ -210,6 +209,12 @@ function explainFailure(stderr: string): KilnError {
   if (/unmet dependencies|Unable to locate package|has no installation candidate/.test(stderr)) {
     return new KilnError('lock_mismatch', 'the lock lacks a package that others in it need', {
       place: 'template.lock',
+      lines,
+    })
+  }
+  if (/can neither be executed natively/.test(stderr)) {
+    return new KilnError('prerequisite_missing', 'this machine cannot run programs for amd64', {
+      fix: 'lock and build templates on an amd64 machine; arm64 is not supported yet',
       lines,
     })
   }

@@ -72,23 +72,32 @@ test('a flipped byte in a stored package stops the build of the root file system
 })
 
 /** mmdebstrap under another clock, time zone and umask. */
-const elsewhere: Run = async (command) =>
-  await runCommand(
-    command.file === 'unshare'
-      ? {
-          ...command,
-          file: 'sh',
-          arguments: [
-            '-c',
-            'umask 077; exec faketime -f "+40d" "$@"',
-            'sh',
-            command.file,
-            ...command.arguments,
-          ],
-          environment: { ...command.environment, TZ: 'Asia/Tokyo', NO_FAKE_STAT: '1' },
-        }
-      : command,
-  )
+const elsewhere: Run = async (command) => {
+  if (command.file !== 'unshare') return await runCommand(command)
+  return await runCommand({
+    ...command,
+    file: 'sh',
+    arguments: ['-c', 'umask 077; exec "$@"', 'sh', command.file, ...command.arguments],
+    environment: {
+      ...command.environment,
+      TZ: 'Asia/Tokyo',
+      LD_PRELOAD: '/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1',
+      FAKETIME: '+40d',
+      NO_FAKE_STAT: '1',
+    },
+  })
+}
+
+test('the other clock is one', async () => {
+  const { stdout } = await elsewhere({
+    file: 'unshare',
+    arguments: ['--net', 'date', '+%s'],
+    cwd: tmpdir(),
+    environment: { PATH: '/usr/bin:/bin' },
+    timeoutMs: 10_000,
+  })
+  expect(Number(stdout)).toBeGreaterThan(Date.now() / 1000 + 39 * 86_400)
+})
 
 test('a root file system made under another clock, time zone and umask has the same digest', async () => {
   const room = await rooms.own(elsewhere)
