@@ -39,24 +39,22 @@ await runProcess('build', async (context) => {
   const cacheFolder = join(paths.work, 'cache')
   for (const folder of [scratchFolder, cacheFolder, paths.source])
     await mkdir(folder, { recursive: true })
-  const git = createGit({
-    environment: gitEnvironment(),
-    maxPackBytes: 2 * 1024 ** 3,
-    timeoutMs: 10 * 60_000,
+  const environment = gitEnvironment()
+  const git = createGit({ environment, maxPackBytes: 2 * 1024 ** 3, timeoutMs: 10 * 60_000 })
+  const mirror = createMirror({
+    git,
+    folder: paths.source,
+    resolve: systemLookup,
+    proxied: 'HTTPS_PROXY' in environment || 'https_proxy' in environment,
+    now: () => new Date(),
   })
-  const proxied = process.env['HTTPS_PROXY'] !== undefined
+  await mirror.sweep()
   const activities = {
     ...sourceActivities({
       store,
       git,
-      mirror: createMirror({
-        git,
-        folder: paths.source,
-        resolve: systemLookup,
-        proxied,
-        now: () => new Date(),
-      }),
-      rules: { allowedPaths: config.repositories, allowedHosts: [] },
+      mirror,
+      rules: { allowedPaths: config.repositories, allowedHosts: config.gitHosts },
       repack: (content, { mtime }) => repackTar(content, { mtime, spoolFolder: scratchFolder }),
       activity: temporalActivity,
     }),
@@ -124,7 +122,16 @@ async function openBuildRegistry(
 
 /** What git may know of the machine. */
 function gitEnvironment(): Record<string, string> {
-  const names = ['PATH', 'HOME', 'SSH_AUTH_SOCK', 'GIT_SSL_CAINFO', 'HTTPS_PROXY', 'NO_PROXY']
+  const names = [
+    'PATH',
+    'HOME',
+    'SSH_AUTH_SOCK',
+    'GIT_SSL_CAINFO',
+    'HTTPS_PROXY',
+    'https_proxy',
+    'NO_PROXY',
+    'no_proxy',
+  ]
   return Object.fromEntries(
     names.flatMap((name) => {
       const value = process.env[name]

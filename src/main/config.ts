@@ -78,6 +78,16 @@ export const settings = {
     standard: "the machine's own apt configuration",
     form: z.url({ protocol: /^https?$/ }),
   },
+  KILN_DEBIAN_SNAPSHOT: {
+    about: "a service like Debian's snapshot archive, for packages that no mirror has any more",
+    standard: 'none',
+    form: z.url({ protocol: /^https?$/ }),
+  },
+  KILN_GIT_HOSTS: {
+    about: 'git servers with private addresses that may be read, joined by ,',
+    standard: 'none',
+    form: z.string().transform((text) => text.split(',').filter((part) => part !== '')),
+  },
   KILN_LOG_LEVEL: {
     about: 'least severity that is logged',
     standard: 'info',
@@ -122,6 +132,8 @@ export type Config = {
   hostName: string
   origin: string
   debianMirror: string | undefined
+  debianSnapshot: string | undefined
+  gitHosts: readonly string[]
   logLevel: z.output<(typeof settings)['KILN_LOG_LEVEL']['form']>
   healthPort: number | undefined
   crashAt: string | undefined
@@ -147,6 +159,8 @@ export function loadConfig(environment: Environment, cwd: string): Config {
     hostName: given.KILN_HOST ?? 'local',
     origin: given.KILN_ORIGIN ?? 'kiln.localhost',
     debianMirror: given.KILN_DEBIAN_MIRROR,
+    debianSnapshot: given.KILN_DEBIAN_SNAPSHOT,
+    gitHosts: given.KILN_GIT_HOSTS ?? [],
     logLevel: given.KILN_LOG_LEVEL ?? 'info',
     healthPort: given.KILN_HEALTH_PORT,
     crashAt: given.KILN_CRASH_AT,

@@ -1,5 +1,5 @@
 import type { LocalVerbs, TemplateInput, TemplateSummary } from '../cli/local-port.ts'
-import { checkTemplate } from '../template/check-template.ts'
+import { checkLock } from '../template/check-template.ts'
 import { listTemplates, showTemplate } from '../template/list-templates.ts'
 import type { Lock } from '../template/lock-file.ts'
 import { lockTemplate } from '../template/lock-template.ts'
@@ -23,12 +23,16 @@ export function localTemplates(config: Config, store: () => BlobStore): Template
     },
     template: show,
     async lockTemplate(name, report) {
-      const before = (await show(name)).entries
+      // A lock that cannot be read is no reason not to lock anew.
+      const before = await show(name).then(
+        (shown) => shown.entries,
+        () => [],
+      )
       const { lock } = await lockTemplate(templateRoom(config, store(), report), name)
       return { name, lock, changes: changesBetween(before, (await show(name)).entries) }
     },
     async checkTemplate(name) {
-      await checkTemplate(
+      await checkLock(
         templateRoom(config, store(), () => undefined),
         name,
       )

@@ -9,14 +9,19 @@ export function templateRoom(
   store: BlobStore,
   onProgress: (line: string) => void,
 ): TemplateRoom {
+  const { debianMirror } = config
   return {
     templatesFolder: config.templates,
     store,
     scratch: join(config.paths.work, 'templates'),
     run: runCommand,
-    aptSources:
-      config.debianMirror === undefined ? null : `deb ${config.debianMirror} bookworm main`,
-    snapshot: null,
+    aptSources: debianMirror === undefined ? null : suitesOf(debianMirror),
+    snapshot: config.debianSnapshot ?? null,
     onProgress,
   }
+}
+
+/** The one suite that templates may name, and its updates, from a mirror that has them. */
+function suitesOf(mirror: string): string {
+  return ['bookworm', 'bookworm-updates'].map((suite) => `deb ${mirror} ${suite} main`).join('\n')
 }

@@ -79,13 +79,14 @@ export async function kilnAtHand(
         processes: { name: string; pid: number | null }[]
       }
       const pid = state.processes.find((one) => one.name === name)?.pid
-      if (pid == null) throw new Error(`${name} does not run`)
+      if (pid === undefined || pid === null) throw new Error(`${name} does not run`)
       return pid
     },
     up: async () => void (await kiln.cli('up')),
     down: async () => void (await kiln.cli('down')),
     async remove() {
       await kiln.cli('down')
+      if (process.env['KEEP_E2E']) return
       const left = await engine('ps', '-aq', '--filter', `label=kiln.host=${host}`)
       const ids = left.stdout.split('\n').filter((id) => id !== '')
       if (ids.length > 0) await engine('rm', '-f', ...ids)
