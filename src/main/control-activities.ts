@@ -15,10 +15,13 @@ import type { OwnedLedger } from './server-ledger.ts'
 
 type Input = { context: ProcessContext; owned: OwnedLedger; engine: Engine; version: string }
 
+function now(): Date {
+  return new Date()
+}
+
 /** Everything that runs on the queue `control`. */
 export async function controlActivities({ context, owned, engine, version }: Input) {
   const { store, ledger } = owned
-  const now = () => new Date()
   await store.put(blobKey(promotionPolicyDigest), promotionPolicy.bytes)
   return {
     ...ledgerActivities({
@@ -43,12 +46,16 @@ export async function controlActivities({ context, owned, engine, version }: Inp
   }
 }
 
+function templateKey(lock: Digest): string {
+  return `templates/checked/${lock.slice('sha256:'.length)}`
+}
+
 function templatesIn(store: BlobStore) {
-  const keyOf = (lock: Digest) => `templates/checked/${lock.slice('sha256:'.length)}`
   return {
-    put: (template: CheckedTemplate) => store.put(keyOf(template.lock), canonicalJson(template)),
+    put: (template: CheckedTemplate) =>
+      store.put(templateKey(template.lock), canonicalJson(template)),
     async get(lock: Digest): Promise<CheckedTemplate | undefined> {
-      const bytes = await store.get(keyOf(lock))
+      const bytes = await store.get(templateKey(lock))
       return bytes === undefined
         ? undefined
         : (JSON.parse(new TextDecoder().decode(bytes)) as CheckedTemplate)

@@ -6,12 +6,14 @@ import { pullFrom } from '../runtime/image.ts'
 import { collectLogs } from '../runtime/logs.ts'
 import { watchInstances } from '../runtime/watch.ts'
 import { environmentOf } from '../domain/ledger.ts'
+import type { EnvironmentName } from '../domain/name.ts'
+import type { ExpectedInstance } from '../runtime/drift.ts'
 import { createAdmission } from './admission.ts'
 import { crashAfterWork } from './crash-point.ts'
 import { edgePathsOf } from './edge-paths.ts'
 import { createEngine } from './engine.ts'
 import { namingOf } from './naming.ts'
-import { openLedgerView, readDefinition } from './ledger-view.ts'
+import { openLedgerView, readDefinition, type LedgerView } from './ledger-view.ts'
 import { runProcess } from './process.ts'
 import { openCredentials } from './secrets.ts'
 import { connectClient, createWorker, installRuntime, temporalActivity } from './temporal.ts'
@@ -28,8 +30,7 @@ await runProcess('host', async ({ config, paths, logger, crashPoint }) => {
   }
   const fence = await openFence({ folder: paths.host })
   const naming = namingOf(config.hostName)
-  const now = () => new Date()
-  const shared = { fence, logger, now, activity: temporalActivity, crashPoint }
+  const shared = { fence, logger, now: () => new Date(), activity: temporalActivity, crashPoint }
   const activities = {
     ...runtimeActivities({
       ...shared,
@@ -54,11 +55,7 @@ await runProcess('host', async ({ config, paths, logger, crashPoint }) => {
         ...shared,
         docker,
         naming,
-        async expected(name) {
-          const state = environmentOf(await view.reader.refresh(), name)
-          const digest = state.active?.body.digest ?? ''
-          return state.running.map((one) => ({ ...one, digest }))
-        },
+        expected: (name) => expectedIn(view, name),
         onDrift: engine.drift,
       },
       stopping.signal,
@@ -82,3 +79,12 @@ await runProcess('host', async ({ config, paths, logger, crashPoint }) => {
     },
   }
 })
+
+/** What the last change that went well adopted. */
+async function expectedIn(
+  { reader }: LedgerView,
+  name: EnvironmentName,
+): Promise<ExpectedInstance[]> {
+  const { active, running } = environmentOf(await reader.refresh(), name)
+  return running.map((one) => ({ ...one, digest: active?.body.digest ?? '' }))
+}

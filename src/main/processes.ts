@@ -1,4 +1,5 @@
 import { execa } from 'execa'
+import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { haproxyCommand, renderInitialConfig } from '../edge/edge.ts'
 import { settings, type Config } from './config.ts'
@@ -37,6 +38,10 @@ export function childEnvironment(environment: Environment): Record<string, strin
   )
 }
 
+function health(port: number) {
+  return { kind: 'http', url: `http://127.0.0.1:${port}/health` } as const
+}
+
 /** Kiln's processes on one machine, as data for the supervisor. */
 export function processesOf(config: Config, environment: Environment): ProcessDescription[] {
   const { paths, ports, temporal } = config
@@ -53,8 +58,6 @@ export function processesOf(config: Config, environment: Environment): ProcessDe
     graceMs: 20_000,
     address: null,
   })
-  const health = (port: number) =>
-    ({ kind: 'http', url: `http://127.0.0.1:${port}/health` }) as const
   const afterTemporal = temporal.kind === 'own' ? ['temporal'] : []
   return [
     { ...node('signer'), dependsOn: [], readiness: { kind: 'socket', path: paths.signerSocket } },
@@ -110,17 +113,15 @@ function ownTemporal(config: Config, environment: Record<string, string>): Proce
     name: 'temporal',
     command: 'temporal',
     args: [
-      ...[
-        'server',
-        'start-dev',
-        '--headless',
-        '--ip',
-        '127.0.0.1',
-        '--port',
-        String(ports.temporal),
-      ],
-      ...['--db-filename', join(paths.temporal, 'temporal.db'), '--log-level', 'warn'],
-      ...['--sqlite-pragma', 'journal_mode=wal', '--sqlite-pragma', 'synchronous=full'],
+      'server',
+      'start-dev',
+      '--headless',
+      '--log-level=warn',
+      '--ip=127.0.0.1',
+      `--port=${ports.temporal}`,
+      `--db-filename=${join(paths.temporal, 'temporal.db')}`,
+      '--sqlite-pragma=journal_mode=wal',
+      '--sqlite-pragma=synchronous=full',
     ],
     environment,
     dependsOn: [],
@@ -128,9 +129,6 @@ function ownTemporal(config: Config, environment: Record<string, string>): Proce
     readyMs: 60_000,
     graceMs: 10_000,
     address: temporal.address,
-    prepare: async () => {
-      const { mkdir } = await import('node:fs/promises')
-      await mkdir(paths.temporal, { recursive: true, mode: 0o700 })
-    },
+    prepare: async () => void (await mkdir(paths.temporal, { recursive: true, mode: 0o700 })),
   }
 }
