@@ -37,7 +37,7 @@ export class FactLog {
       index,
       leaf: hash(`${index} ${JSON.stringify(said)}`),
       time: '2026-01-01T00:00:00Z',
-    } as Fact
+    }
     this.facts.push(fact)
     this.ledger = fold(this.ledger, fact)
     return fact
