@@ -5,6 +5,8 @@ import { callDocker } from '../docker/client.ts'
 import { pullByDigest, pushImage, removeImage } from '../docker/images.ts'
 import { KilnError } from '../domain/error.ts'
 import type { BuildEngine, EngineRequest } from './engine.ts'
+import type { Mark } from './engine-marks.ts'
+import { markBuild } from './engine-marks.ts'
 import { removeAttempt, sweepEngine } from './engine-remains.ts'
 import { baseRepository, buildLabel, cacheTag, captureName } from './names.ts'
 import type { BuildLimits, BuildRegistry } from './ports.ts'
@@ -18,25 +20,34 @@ type Engine = { docker: DockerClient; registry: BuildRegistry; limits: BuildLimi
  * is ever fetched, and what was built is pushed back into that registry.
  */
 export function createDockerEngine(engine: Engine): BuildEngine {
-  let running = 0
+  const { docker, limits } = engine
   return {
     async build(request) {
-      running += 1
+      const base = await pullBase(engine, request)
+      await removeAttempt(docker, request.build)
+      const mark = await markBuild(docker, request)
+      const sweep = { base, mark, oldestMs: 2 * limits.buildTimeoutMs }
       try {
-        const base = await pullBase(engine, request)
-        await removeAttempt(engine.docker, request.build)
-        // Remains of other builds look like those that run now, so only the one alone may remove them.
-        if (running === 1) await sweepEngine(engine.docker, base)
-        try {
-          return await buildAndPush(engine, request, base)
-        } finally {
-          await removeAttempt(engine.docker, request.build)
-          if (running === 1) await sweepEngine(engine.docker, base)
-        }
+        await sweepEngine(docker, sweep)
+        return await buildAndPush(engine, request, base)
       } finally {
-        running -= 1
+        await sweepAfter(docker, request.build, sweep)
       }
     },
+  }
+}
+
+/** The build's own outcome counts, not that an engine which went away could not be tidied up. */
+async function sweepAfter(
+  docker: DockerClient,
+  build: string,
+  sweep: { base: string; mark: Mark; oldestMs: number },
+): Promise<void> {
+  try {
+    await removeAttempt(docker, build)
+    await sweepEngine(docker, sweep)
+  } catch {
+    // The next attempt begins with the same.
   }
 }
 

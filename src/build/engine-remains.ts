@@ -1,51 +1,62 @@
 import type { DockerClient } from '../docker/client.ts'
 import { callDocker, statusOf } from '../docker/client.ts'
 import { removeContainer } from '../docker/containers.ts'
+import type { Mark } from './engine-marks.ts'
+import { isAlone, unmarkAttempts } from './engine-marks.ts'
 import { buildLabel } from './names.ts'
 
 /**
- * Removes what attempts of this build left in the engine: containers, and the names under which images
- * were pushed. What the app's next build may reuse has a name of its own and stays.
+ * Removes what attempts of this build left in the engine: containers, marks, and the names under which
+ * images were pushed. What the app's next build may reuse has a name of its own and stays.
  */
 export async function removeAttempt(docker: DockerClient, build: string): Promise<void> {
   const filters = JSON.stringify({ label: [`${buildLabel}=${build}`] })
+  await unmarkAttempts(docker, build)
   const containers = await callDocker(() => docker.listContainers({ all: true, filters }))
   for (const { Id } of containers) await removeContainer(docker, Id)
   const images = await callDocker(() => docker.listImages({ filters }))
-  for (const { Id, RepoTags } of images) {
-    const names = (RepoTags ?? []).filter((name) => name !== '<none>:<none>')
-    const pushed = names.filter((name) => !name.startsWith('kiln-cache/'))
-    for (const name of names.length === 0 ? [Id] : pushed) await dropImage(docker, name)
+  for (const { RepoTags } of images) {
+    const pushed = (RepoTags ?? []).filter((name) => name.includes('/kiln/capture/'))
+    for (const name of pushed) await dropImage(docker, name)
   }
 }
 
 /**
  * Removes what builds from this base left behind when their engine or their worker died: containers of
- * RUN steps, and images of steps that no name leads to. Must not run beside a build.
+ * RUN steps, and images of steps that no name leads to. Does nothing while another build from it is marked: what
+ * is looked at before the marks cannot be of a build that began after them.
  */
-export async function sweepEngine(docker: DockerClient, base: string): Promise<void> {
-  await sweepContainers(docker, base)
-  await sweepImages(docker, base)
+export async function sweepEngine(
+  docker: DockerClient,
+  options: { base: string; mark: Mark; oldestMs: number },
+): Promise<void> {
+  const containers = await stepContainers(docker, options.base)
+  const images = await stepImages(docker, options.base)
+  if (containers.length + images.length === 0 || !(await isAlone(docker, options))) return
+  for (const id of containers) await removeContainer(docker, id)
+  for (const id of images) await dropImage(docker, id)
 }
 
-async function sweepContainers(docker: DockerClient, base: string): Promise<void> {
+async function stepContainers(docker: DockerClient, base: string): Promise<string[]> {
   const filters = JSON.stringify({ ancestor: [base] })
   const found = await callDocker(() => docker.listContainers({ all: true, filters }))
+  const steps: string[] = []
   for (const { Id, Labels } of found) {
     // A step's container has no name that tells, but the clock that every build is given.
     const { Config } = await inspected(() => docker.getContainer(Id).inspect(), noContainer)
-    const isStep = (Config.Env ?? []).some((one) => one.startsWith('SOURCE_DATE_EPOCH='))
-    if (isStep && Object.keys(Labels).length === 0) await removeContainer(docker, Id)
+    const hasClock = (Config.Env ?? []).some((one) => one.startsWith('SOURCE_DATE_EPOCH='))
+    if (hasClock && Object.keys(Labels).length === 0) steps.push(Id)
   }
+  return steps
 }
 
-async function sweepImages(docker: DockerClient, base: string): Promise<void> {
+async function stepImages(docker: DockerClient, base: string): Promise<string[]> {
   const { Id: baseId } = await inspected(() => docker.getImage(base).inspect(), noImage)
   const filters = JSON.stringify({ dangling: ['true'] })
   const dangling = await callDocker(() => docker.listImages({ filters }))
-  for (const { Id } of dangling) {
-    if (await descends(docker, Id, baseId)) await dropImage(docker, Id)
-  }
+  const steps: string[] = []
+  for (const { Id } of dangling) if (await descends(docker, Id, baseId)) steps.push(Id)
+  return steps
 }
 
 const mostSteps = 500

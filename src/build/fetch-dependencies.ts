@@ -12,6 +12,7 @@ import { repackTar } from '../oci/context.ts'
 import { openBlob } from '../oci/read-image.ts'
 import { oneChunk } from '../oci/write-image.ts'
 import { blobKey } from '../store/blob-store.ts'
+import { removeAttempt } from './engine-remains.ts'
 import { buildLabel, fetchRepository } from './names.ts'
 import { npmContainer, npmInput, projectFolder } from './npm-container.ts'
 import { npmError } from './npm-error.ts'
@@ -42,6 +43,7 @@ export async function fetchDependencies(
   if (images.fetch === null) {
     throw new KilnError('invalid_input', 'the template has no image that fetches dependencies')
   }
+  await removeAttempt(deps.docker, input.build)
   const files = await readNpmFiles(await openBlob(deps.store, input.context))
   checkNpmLock(files.lock.toString('utf8'))
   const key = `cache/dependencies/${keyOf(images.fetch, files)}`

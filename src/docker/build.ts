@@ -66,7 +66,7 @@ async function readBuild(
   for await (const line of jsonLines(body)) {
     const event = buildEvent.parse(line)
     const failure = event.errorDetail?.message ?? event.error
-    if (failure !== undefined) throw new KilnError('build_failed', failure)
+    if (failure !== undefined) throw failureOf(failure)
     onText(event.stream ?? '')
     imageId = event.aux?.ID ?? imageId
   }
@@ -74,4 +74,14 @@ async function readBuild(
     throw new KilnError('docker_unavailable', 'the engine ended the build without an answer')
   }
   return imageId
+}
+
+/** What the engine says when it stops in the middle, or loses an image of an earlier step. */
+const engineFault =
+  /context canceled|No such image: sha256|layer does not exist|transport is closing/
+
+function failureOf(message: string): KilnError {
+  return engineFault.test(message)
+    ? new KilnError('docker_unavailable', `the engine gave up the build: ${message}`)
+    : new KilnError('build_failed', message)
 }

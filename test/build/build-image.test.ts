@@ -2,6 +2,7 @@ import { text } from 'node:stream/consumers'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { BuildImageResult } from '../../src/build/build-image.ts'
 import { forgetCache } from '../../src/build/docker-engine.ts'
+import { markBuild, unmarkBuild } from '../../src/build/engine-marks.ts'
 import { defaultBuildLimits } from '../../src/build/ports.ts'
 import { runContainer } from '../../src/docker/containers.ts'
 import { pullByDigest } from '../../src/docker/images.ts'
@@ -11,7 +12,7 @@ import type { ImageConfig, Manifest } from '../../src/oci/image.ts'
 import { openBlob } from '../../src/oci/read-image.ts'
 import type { BuildRoom } from '../helpers/build-room.ts'
 import { buildRoom, busyboxBase, putContext, source, testTemplate } from '../helpers/build-room.ts'
-import { collect, samplesOf, type Sample } from '../helpers/tar.ts'
+import { collect, sample, samplesOf, type Sample } from '../helpers/tar.ts'
 
 const app = 'test-build-image'
 let room: BuildRoom
@@ -19,7 +20,7 @@ let base: Digest
 
 beforeAll(async () => {
   room = await buildRoom()
-  base = await busyboxBase(room.store)
+  base = await busyboxBase(room.store, [sample('own', { content: crypto.randomUUID() })])
 })
 
 afterAll(async () => {
@@ -235,6 +236,24 @@ test('building again gives the same, and takes away what a crashed attempt left'
   await labelled.commit({ repo: `${room.deps.registry.address}/kiln/capture/left`, tag: 'built' })
   expect(await remains()).toHaveLength(4)
   expect(await build(dockerfile, { build: id })).toEqual(first)
+  expect(await remains()).toEqual([])
+})
+
+test('what another build is at is let alone, and taken away when nobody is at it any more', async () => {
+  const dockerfile = `FROM base\nRUN echo 1 > /opt/x\n${ending}`
+  await build(dockerfile)
+  const reference = `${room.deps.registry.address}/kiln/base@${base}`
+  const mark = await markBuild(room.docker, { build: 'build:of-another-process', base })
+  const step = await room.docker.createContainer({
+    Image: reference,
+    Cmd: ['sh'],
+    Env: ['SOURCE_DATE_EPOCH=1'],
+  })
+  await step.commit()
+  await build(dockerfile)
+  await expect(step.inspect()).resolves.toHaveProperty('Id', step.id)
+  await unmarkBuild(room.docker, mark.name)
+  await build(dockerfile)
   expect(await remains()).toEqual([])
 })
 

@@ -1,0 +1,65 @@
+import { randomUUID } from 'node:crypto'
+import type { Digest } from '../domain/digest.ts'
+import type { DockerClient } from '../docker/client.ts'
+import { callDocker, statusOf } from '../docker/client.ts'
+import { buildLabel } from './names.ts'
+
+const markLabel = 'kiln.building'
+
+/** A build at work on top of a base; its mark is a volume, which costs a few milliseconds. */
+export type Mark = { name: string; base: Digest }
+
+/**
+ * Says in the engine that a build runs, so that no other one from the same base, of this process or
+ * another, takes its steps for remains.
+ */
+export async function markBuild(
+  docker: DockerClient,
+  { build, base }: { build: string; base: Digest },
+): Promise<Mark> {
+  const name = `kiln-building-${randomUUID()}`
+  const Labels = { [markLabel]: base, [buildLabel]: build }
+  await callDocker(() => docker.createVolume({ Name: name, Labels }))
+  return { name, base }
+}
+
+/** That it is gone already is fine. */
+export async function unmarkBuild(docker: DockerClient, name: string): Promise<void> {
+  try {
+    await docker.getVolume(name).remove()
+  } catch (error) {
+    if (statusOf(error) !== 404) await callDocker(() => Promise.reject(error))
+  }
+}
+
+/** Removes the marks of earlier attempts of this build. */
+export async function unmarkAttempts(docker: DockerClient, build: string): Promise<void> {
+  for (const { Name } of await listMarks(docker, `${buildLabel}=${build}`)) {
+    await unmarkBuild(docker, Name)
+  }
+}
+
+/** Whether no other build from this base is marked; marks older than any build may last are of the dead and removed. */
+export async function isAlone(
+  docker: DockerClient,
+  { mark, oldestMs }: { mark: Mark; oldestMs: number },
+): Promise<boolean> {
+  // The engine's clock is the one that its marks are dated by.
+  const { SystemTime } = (await callDocker(() => docker.info())) as { SystemTime: string }
+  let alone = true
+  for (const { Name, CreatedAt } of await listMarks(docker, `${markLabel}=${mark.base}`)) {
+    if (Name === mark.name) continue
+    const age = Date.parse(SystemTime) - Date.parse(CreatedAt)
+    if (age > oldestMs) await unmarkBuild(docker, Name)
+    else alone = false
+  }
+  return alone
+}
+
+type Volume = { Name: string; CreatedAt: string }
+
+async function listMarks(docker: DockerClient, label: string): Promise<Volume[]> {
+  const filters = JSON.stringify({ label: [label] })
+  const { Volumes } = await callDocker(() => docker.listVolumes({ filters }))
+  return (Volumes as unknown as Volume[] | null) ?? []
+}
