@@ -6,7 +6,8 @@ export type Identity = { pid: number; startToken: string }
 
 /**
  * The boot and the tick at which the process `pid` began; undefined when there is none, or when it has
- * ended and only waits to be reaped. See proc(5), fields 3 and 22 of /proc/<pid>/stat.
+ * ended and only waits to be reaped. One whose main thread has ended while others still end is not gone:
+ * it holds its files and their locks. See proc(5), fields 3, 20 and 22 of /proc/<pid>/stat.
  */
 export function startTokenOf(pid: number): string | undefined {
   const stat = readText(`/proc/${pid}/stat`)
@@ -14,8 +15,9 @@ export function startTokenOf(pid: number): string | undefined {
   if (stat === undefined || boot === undefined) return undefined
   // The command's name, in parentheses, may hold spaces and parentheses itself.
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
-  const [state, started] = [fields[0], fields[19]]
-  if (state === 'Z' || state === 'X' || started === undefined) return undefined
+  const [state, threads, started] = [fields[0], Number(fields[17]), fields[19]]
+  const gone = state === 'X' || (state === 'Z' && threads <= 1)
+  if (gone || started === undefined) return undefined
   return `${boot.trim()}:${started}`
 }
 
