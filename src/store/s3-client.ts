@@ -101,7 +101,7 @@ function s3Error(error: unknown): KilnError {
 
 /**
  * A body to its end, and no shorter than announced. A transfer that stalls or breaks off throws
- * `store_unavailable`; whoever stops reading early frees the connection.
+ * `store_unavailable`; whoever stops reading early frees the connection, as loops over streams do.
  */
 export async function* readBody(
   { Body: body, ContentLength: length }: GetObjectCommandOutput,
@@ -123,7 +123,6 @@ export async function* readBody(
     throw s3Error(error)
   } finally {
     clearTimeout(timer)
-    stream.destroy()
   }
   if (length !== undefined && size !== length) {
     throw new KilnError('store_unavailable', `a body of ${size} bytes, announced were ${length}`)

@@ -38,6 +38,10 @@ function firstChange(change: string): Signable {
   return { ...rest, body: { ...body, environment: 'hello/dev', epoch: 1, tip: null, change } }
 }
 
+async function refuseToSign(): Promise<never> {
+  throw new Error('asked to sign')
+}
+
 /** Every checkpoint that was ever signed is a beginning of the log as it is now. */
 async function expectPrefixes({ store, reader, signer }: ReturnType<typeof world>): Promise<void> {
   const size = reader.checkpoint()?.size ?? 0
@@ -70,7 +74,9 @@ describe('a decision', () => {
     const { ledger, reader, deps } = world()
     const first = await ledger.decide({ id: 'one', signable: refusal('first') })
     expect(await ledger.decide({ id: 'one', signable: refusal('second') })).toEqual(first)
-    expect(await openLedger(deps).decide({ id: 'one', signable: refusal('third') })).toEqual(first)
+    // Signing is randomised: another signature would be another leaf, so nothing is signed again.
+    const restarted = openLedger({ ...deps, signer: { ...deps.signer, sign: refuseToSign } })
+    expect(await restarted.decide({ id: 'one', signable: refusal('third') })).toEqual(first)
     expect(await shown(reader)).toEqual([first.fact])
   })
 
@@ -212,6 +218,20 @@ describe('two writers over one store and one signer', () => {
       await expectPrefixes(own)
       expect((await fsck(own.deps)).problems).toEqual([])
     }
+  })
+
+  test('a store whose log is another than the signer signed is refused, nothing is signed', async () => {
+    const own = world()
+    const other = memorySigner(own.signer.keys)
+    await own.ledger.decide({ id: 'a', signable: refusal('a') })
+    await own.ledger.decide({ id: 'b', signable: refusal('b') })
+    const elsewhere = { ...own.deps, ...memoryStore(), signer: other }
+    await openLedger(elsewhere).decide({ id: 'a', signable: refusal('other') })
+    const mixed = openLedger({ ...own.deps, signer: other })
+    await expect(mixed.decide({ id: 'c', signable: refusal('c') })).rejects.toMatchObject({
+      code: 'ledger_forked',
+    })
+    expect(other.notes).toHaveLength(1)
   })
 
   test('what the signer signed and the store has lost is not papered over', async () => {

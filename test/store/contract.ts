@@ -99,11 +99,14 @@ export function storeContract(open: () => Promise<Opened>): void {
     expect(await store.readBlob(expected)).toBeUndefined()
   })
 
-  test('refuses to call a blob stored when its name holds other bytes', async () => {
+  test.each([
+    ['small', Buffer.from('right')],
+    ['large', Buffer.alloc(20_000_000, 'right')],
+  ])('refuses to call a %s blob stored when its name holds other bytes', async (_size, bytes) => {
     const { store } = await open()
-    const bytes = Buffer.from('right')
     await store.put(blobKey(digestOf(bytes)), Buffer.from('wrong'))
     await expect(store.putBlob(chunks(bytes))).rejects.toMatchObject({ code: 'digest_mismatch' })
+    expect(await read(store, blobKey(digestOf(bytes)))).toBe('wrong')
   })
 
   test('a reader that stops early leaves the store usable', async () => {
@@ -143,6 +146,15 @@ export function storeContract(open: () => Promise<Opened>): void {
       code: 'lost_race',
     })
     expect(await head.read()).toEqual({ bytes: Buffer.from('2'), version: second.version })
+  })
+
+  test('a head that is gone cannot be moved', async () => {
+    const [before, after] = [await open(), await open()]
+    const { version } = await before.head.swap(undefined, Buffer.from('1'))
+    await expect(after.head.swap(version, Buffer.from('2'))).rejects.toMatchObject({
+      code: 'lost_race',
+    })
+    expect(await after.head.read()).toBeUndefined()
   })
 
   test('a swap made again with the same bytes succeeds: its first answer may have been lost', async () => {
