@@ -1,10 +1,11 @@
-import { setHandler } from '@temporalio/workflow'
+import { isCancellation, setHandler } from '@temporalio/workflow'
 import type { Digest } from '../src/domain/digest.ts'
 import type { CheckedTemplate } from '../src/domain/template.ts'
+import type { Made } from '../src/ledger/artifact-records.ts'
 import type { FoundSource } from '../src/source/activities.ts'
 import { builder, control } from './activities.ts'
 import { progressQuery } from './deliver-commit.ts'
-import { ended, failureOf, step, throwIfFailed, track } from './tracking.ts'
+import { ended, failureOf, step, throwIfFailed, track, type Tracked } from './tracking.ts'
 
 export type BuildInput = {
   /** `build:<hash of app, commit, lock, parameters>`: the same inputs are the same build. */
@@ -17,7 +18,7 @@ export type BuildInput = {
 
 /** One firing: locked inputs become a canonical artifact, which is signed, logged, read back and sealed. */
 export async function buildArtifact(input: BuildInput): Promise<Digest> {
-  const { id, found, template } = input
+  const { id, found } = input
   const operation = track({
     id,
     kind: 'build',
@@ -28,48 +29,44 @@ export async function buildArtifact(input: BuildInput): Promise<Digest> {
   setHandler(progressQuery, () => operation)
   operation.state = 'running'
   try {
-    const { dependencies } = await step(operation, 'fetch dependencies', () =>
-      builder.fetchDependencies({ build: id, context: found.context, template }),
-    )
-    const built = await step(operation, 'build image', () =>
-      builder.buildImage({
-        build: id,
-        app: found.app,
-        context: found.context,
-        dependencies,
-        template,
-        source: found.source,
-        useCache: input.useCache,
-      }),
-    )
-    const { sbom } = await step(operation, 'inspect', (note) =>
-      builder.makeSbom({ artifact: built.artifact, source: found.source }).then((made) => {
-        note(`${made.components} components`)
-        return made
-      }),
-    )
-    const made = {
-      build: id,
-      found,
-      template,
-      artifact: built.artifact,
-      files: built.files,
-      dependencies,
-      sbom,
-    }
+    const made = await make(operation, input)
     const signed = await step(operation, 'sign and log', () => control.signArtifact(made))
     await step(operation, 'publish', () => control.publishArtifact({ ...made, ...signed }))
     await step(operation, 'read back and seal', (note) => {
-      note(built.artifact)
+      note(made.artifact)
       return control.sealArtifact({ ...made, ...signed })
     })
-    ended(operation, 'succeeded', { result: { digest: built.artifact } })
-    return built.artifact
+    ended(operation, 'succeeded', { result: { digest: made.artifact } })
+    return made.artifact
   } catch (error) {
     const failure = failureOf(error)
+    if (isCancellation(error)) {
+      ended(operation, 'cancelled', { failure })
+      throw error
+    }
     await control.recordRejected({ build: id, found, code: failure.code, message: failure.message })
     ended(operation, 'failed', { failure })
     throwIfFailed(operation)
     throw error
   }
+}
+
+/** The unsigned artifact and what is known of it; everything large is in the store by its digest. */
+async function make(
+  operation: Tracked,
+  { id, found, template, useCache }: BuildInput,
+): Promise<Made> {
+  const { app, context, source } = found
+  const { dependencies } = await step(operation, 'fetch dependencies', () =>
+    builder.fetchDependencies({ build: id, context, template }),
+  )
+  const { artifact, files } = await step(operation, 'build image', () =>
+    builder.buildImage({ build: id, app, context, dependencies, template, source, useCache }),
+  )
+  const { sbom } = await step(operation, 'inspect', async (note) => {
+    const inspected = await builder.makeSbom({ artifact, source })
+    note(`${inspected.components} components`)
+    return inspected
+  })
+  return { build: id, found, template, artifact, files, dependencies, sbom }
 }

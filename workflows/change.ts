@@ -1,5 +1,5 @@
 import { ApplicationFailure } from '@temporalio/workflow'
-import type { ChangeRequest } from '../src/domain/request.ts'
+import type { ChangeRequest, Drift } from '../src/domain/request.ts'
 import type { ActivationBody, ChangeBody, FactOf, Served } from '../src/domain/statement.ts'
 import type { Decision } from '../src/promote/activities.ts'
 import { control, hostActivities } from './activities.ts'
@@ -11,6 +11,8 @@ type Work = {
   operation: Tracked
   /** Whether a person asked to end it; heeded until traffic has moved. */
   cancelled: () => boolean
+  /** Asks for a replacement after this work: what runs may differ from what is on record. */
+  notice: (drift: Drift) => void
 }
 
 /** How often a change is planned anew when another writer took the epoch first. */
@@ -241,16 +243,31 @@ async function recordOutcome(
   )
 }
 
-/** A change that lost its workflow (the work in flight was wiped) ends as failed, and what served goes on serving. */
+/**
+ * A change that lost its workflow (the work in flight was wiped) ends as failed. How far it had come is
+ * not known, so nothing that serves is touched here: the replacement that follows starts what is missing
+ * of the old before it ends what is there of the new.
+ */
 async function settle(work: Work, open: Extract<Decision, { kind: 'open' }>): Promise<void> {
-  await takeBack(work, open.change, open.active)
-  await recordOutcome(work, open.change, {
+  const { change, key, active } = open
+  if (active === null) await takeBack(work, change, active)
+  await recordOutcome(work, change, {
     outcome: 'failed',
-    key: open.key?.leaf ?? null,
-    serving: served(open.active),
+    key: key?.leaf ?? null,
+    serving: served(active),
     instances: [],
     failure: { code: 'change_failed', message: 'the work in flight was lost; ended as failed' },
   })
+  if (active !== null) work.notice(lostWork(change.change))
+}
+
+export function lostWork(change: string): Drift {
+  return {
+    instance: change,
+    cause: 'unknown',
+    found: 'the work in flight was lost',
+    expected: 'one outcome',
+  }
 }
 
 function heed({ cancelled }: Work): void {

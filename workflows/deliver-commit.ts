@@ -1,4 +1,4 @@
-import { defineQuery, setHandler } from '@temporalio/workflow'
+import { defineQuery, isCancellation, setHandler } from '@temporalio/workflow'
 import type { Operation } from '../src/domain/operation.ts'
 import type { Principal } from '../src/domain/statement.ts'
 import { builder, control, waiting } from './activities.ts'
@@ -72,7 +72,8 @@ export async function deliverCommit(input: DeliveryInput): Promise<void> {
       result: { change: first?.change ?? null },
     })
   } catch (error) {
-    ended(operation, 'failed', { failure: failureOf(error) })
+    ended(operation, isCancellation(error) ? 'cancelled' : 'failed', { failure: failureOf(error) })
     throwIfFailed(operation)
+    throw error
   }
 }

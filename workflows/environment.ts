@@ -9,17 +9,22 @@ import {
   workflowInfo,
   ApplicationFailure,
 } from '@temporalio/workflow'
+import { authorize } from '../src/domain/authorize.ts'
 import type { EnvironmentName } from '../src/domain/name.ts'
 import type { Operation } from '../src/domain/operation.ts'
+import type { Principal } from '../src/domain/statement.ts'
 import { changeId, type ChangeRequest, type Drift } from '../src/domain/request.ts'
-import { carryOut } from './change.ts'
+import { carryOut, lostWork } from './change.ts'
 import { ended, failureOf } from './tracking.ts'
 import { WaitingList, type Carried } from './waiting-list.ts'
 
 /** Asks for a change; answers with the operation's id at once. The same request again is the same operation. */
 export const requestUpdate = defineUpdate<{ operation: string }, [ChangeRequest]>('request')
 /** Withdraws a change that waits, or ends one whose traffic has not moved yet. */
-export const cancelUpdate = defineUpdate<{ state: Operation['state'] }, [string]>('cancel')
+export const cancelUpdate = defineUpdate<
+  { state: Operation['state'] },
+  [{ operation: string; principal: Principal }]
+>('cancel')
 /** The host saw instances that differ from what they should be. */
 export const driftSignal = defineSignal<[readonly Drift[]]>('drift')
 export const operationQuery = defineQuery<Operation | null, [string]>('operation')
@@ -34,6 +39,8 @@ export type EnvironmentInput = {
 
 /** A history grows by about sixty events a change; the server's own limit is 51,200. */
 const historyLimit = 4000
+/** How long an environment rests after work that ended without an outcome. */
+const pauseAfterFailure = '30 seconds'
 /** Drifts that wait to be recorded; a burst beyond it is one replacement all the same. */
 const driftLimit = 100
 
@@ -55,7 +62,7 @@ export async function environment(input: EnvironmentInput): Promise<void> {
       list.add(replacement(input.environment, drifts))
       drifts = []
     }
-    await next(input, list)
+    await next(input, list, (drift) => drifts.push(drift))
   }
   await condition(allHandlersFinished)
   await continueAsNew<typeof environment>({
@@ -86,22 +93,36 @@ function answer(input: EnvironmentInput, list: WaitingList): void {
       },
     },
   )
-  setHandler(cancelUpdate, (id) => ({ state: list.cancel(id) }))
+  setHandler(cancelUpdate, ({ operation, principal }) => {
+    const verdict = authorize(principal, 'cancel', input.environment)
+    if (!verdict.allowed) throw ApplicationFailure.nonRetryable(verdict.message, 'forbidden')
+    return { state: list.cancel(operation) }
+  })
 }
 
-async function next(input: EnvironmentInput, list: WaitingList): Promise<void> {
+async function next(
+  input: EnvironmentInput,
+  list: WaitingList,
+  notice: (drift: Drift) => void,
+): Promise<void> {
   const taken = list.waiting.shift()
   if (taken === undefined) return
   const { operation, request } = taken
   const current = { operation, cancel: false }
   list.current = current
   try {
-    await carryOut({ request, host: input.host, operation, cancelled: () => current.cancel })
+    const cancelled = () => current.cancel
+    await carryOut({ request, host: input.host, operation, cancelled, notice })
+    list.keep(operation)
+    list.current = null
   } catch (error) {
     ended(operation, 'failed', { failure: failureOf(error) })
+    list.keep(operation)
+    list.current = null
+    // It may have left a change without an outcome: what comes next settles that, a replacement at the latest.
+    await condition(() => list.waiting.length > 0, pauseAfterFailure)
+    notice(lostWork(request.id))
   }
-  list.keep(operation)
-  list.current = null
 }
 
 function replacement(environmentName: EnvironmentName, drifts: readonly Drift[]): ChangeRequest {

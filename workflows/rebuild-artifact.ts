@@ -1,4 +1,4 @@
-import { ApplicationFailure, setHandler } from '@temporalio/workflow'
+import { ApplicationFailure, isCancellation, setHandler } from '@temporalio/workflow'
 import type { Digest } from '../src/domain/digest.ts'
 import type { Principal } from '../src/domain/statement.ts'
 import { builder, control } from './activities.ts'
@@ -63,7 +63,8 @@ export async function rebuildArtifact(input: RebuildInput): Promise<void> {
     })
     ended(operation, 'succeeded', { result: { digest: built.artifact, same: true } })
   } catch (error) {
-    ended(operation, 'failed', { failure: failureOf(error) })
+    ended(operation, isCancellation(error) ? 'cancelled' : 'failed', { failure: failureOf(error) })
     throwIfFailed(operation)
+    throw error
   }
 }

@@ -11,6 +11,7 @@ import { isErrorCode, KilnError } from '../domain/error.ts'
 import type { Failure, Operation } from '../domain/operation.ts'
 import type { ChangeRequest, Drift } from '../domain/request.ts'
 import type { EnvironmentName } from '../domain/name.ts'
+import type { Principal } from '../domain/statement.ts'
 import type { BuildInput } from '../../workflows/build-artifact.ts'
 import type { DeliveryInput } from '../../workflows/deliver-commit.ts'
 import type { EnvironmentInput } from '../../workflows/environment.ts'
@@ -42,6 +43,13 @@ function changes(workflow: Workflows, host: string) {
     taskQueue,
     args: [{ environment, host } satisfies EnvironmentInput] as [EnvironmentInput],
   })
+  const drift = async (environment: EnvironmentName, drifts: readonly Drift[]): Promise<void> => {
+    await workflow.signalWithStart('environment', {
+      ...environmentStart(environment),
+      signal: 'drift',
+      signalArgs: [drifts],
+    })
+  }
   return {
     /** Hands a request to its environment's workflow, which is started where there is none. */
     async request(request: ChangeRequest): Promise<void> {
@@ -58,20 +66,33 @@ function changes(workflow: Workflows, host: string) {
         .catch(rethrow)
     },
 
-    async drift(environment: EnvironmentName, drifts: readonly Drift[]): Promise<void> {
-      await workflow.signalWithStart('environment', {
-        ...environmentStart(environment),
-        signal: 'drift',
-        signalArgs: [drifts],
-      })
+    drift,
+
+    async cancelChange(
+      environment: EnvironmentName,
+      asked: { operation: string; principal: Principal },
+    ): Promise<void> {
+      const handle = workflow.getHandle(environmentWorkflowId(environment))
+      await handle.executeUpdate('cancel', { args: [asked] }).catch(rethrow)
     },
 
-    async cancelChange(environment: EnvironmentName, operation: string): Promise<void> {
-      await workflow
-        .getHandle(environmentWorkflowId(environment))
-        .executeUpdate('cancel', { args: [operation] })
+    /** Wakes an environment whose change has no outcome though nothing works on it: Temporal was wiped. */
+    async wake(environment: EnvironmentName, change: string): Promise<void> {
+      const lost: Drift = {
+        instance: change,
+        cause: 'unknown',
+        found: 'the work in flight was lost',
+        expected: 'one outcome',
+      }
+      if (await isRunning(workflow, environmentWorkflowId(environment))) return
+      await drift(environment, [lost])
     },
   }
+}
+
+async function isRunning(workflow: Workflows, id: string): Promise<boolean> {
+  const description = await workflow.getHandle(id).describe().catch(ignoreMissing)
+  return description?.status.name === 'RUNNING'
 }
 
 /** Deliveries, builds and rebuilds. */

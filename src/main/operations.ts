@@ -1,9 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Asked, Operations, Page, PageRequest } from '../api/ports.ts'
+import { authorize } from '../domain/authorize.ts'
 import { KilnError } from '../domain/error.ts'
 import type { Ledger } from '../domain/ledger.ts'
 import { hasEnded, type Operation, type Step } from '../domain/operation.ts'
 import { changeId, type ChangeRequest, type Wish } from '../domain/request.ts'
+import type { Principal } from '../domain/statement.ts'
 import { digestOfJson } from '../../signing/canonical.ts'
 import type { Engine } from './engine.ts'
 import { environmentWorkflowId, placeOf } from './operation-ids.ts'
@@ -33,18 +35,32 @@ export function createOperations(dependencies: Dependencies): Operations {
   const get = (id: string) => readOperation(engine, id)
   return {
     ...starts(dependencies),
-    async cancel(_asked, id) {
+    async cancel({ principal }, id) {
       const operation = await get(id)
       if (operation === undefined || hasEnded(operation)) return operation
       const place = placeOf(id)
-      if (place.kind === 'change') await engine.cancelChange(place.environment, id)
-      else await engine.cancelWorkflow(place.workflow)
+      if (place.kind === 'change')
+        await engine.cancelChange(place.environment, { operation: id, principal })
+      else await cancelOwn(engine, operation, principal)
       return get(id)
     },
     get,
     list: (page) => list(engine, ledger, page),
     watch: (id, after, signal) => follow(get, { id, after, signal }),
   }
+}
+
+/** A delivery takes its build with it: nobody else waits for that one by this id. */
+async function cancelOwn(
+  engine: Engine,
+  operation: Operation,
+  principal: Principal,
+): Promise<void> {
+  const verdict = authorize(principal, 'cancel', operation.subject)
+  if (!verdict.allowed) throw new KilnError('forbidden', verdict.message, { place: verdict.rule })
+  const { build } = operation.result
+  if (operation.kind === 'delivery' && typeof build === 'string') await engine.cancelWorkflow(build)
+  await engine.cancelWorkflow(operation.id)
 }
 
 type Starts = Pick<

@@ -2,17 +2,23 @@ import { writeFile } from 'node:fs/promises'
 import { createApi } from '../api/server.ts'
 import { admissibleAnywhere } from '../domain/ledger.ts'
 import { credentialAccess } from '../registry/access.ts'
-import { createRegistry } from '../registry/server.ts'
+import { createRegistry, type Registry } from '../registry/server.ts'
+import type { Config } from './config.ts'
 import { workflowBundle } from './bundle-workflows.ts'
 import { controlActivities } from './control-activities.ts'
 import { crashAfterWork } from './crash-point.ts'
-import { createEngine } from './engine.ts'
+import { createEngine, type Engine } from './engine.ts'
 import { createLogs } from './logs.ts'
 import { createOperations } from './operations.ts'
 import { packageVersion } from './package-version.ts'
 import { runProcess } from './process.ts'
-import { openCredentials, openToken, writeDockerConfig } from './secrets.ts'
-import { openOwnedLedger } from './server-ledger.ts'
+import {
+  openCredentials,
+  openToken,
+  writeDockerConfig,
+  type RegistryCredentials,
+} from './secrets.ts'
+import { openOwnedLedger, type OwnedLedger } from './server-ledger.ts'
 import { openServerIndex } from './server-index.ts'
 import { createServerViews } from './server-views.ts'
 import { connectClient, createWorker, installRuntime } from './temporal.ts'
@@ -29,18 +35,7 @@ await runProcess('server', async (context) => {
   const credentials = await openCredentials(paths.credentials)
   const registryAddress = `127.0.0.1:${config.ports.registry}`
   await writeDockerConfig(paths.dockerConfig, registryAddress, credentials.reader)
-  const registry = await createRegistry({
-    port: config.ports.registry,
-    store,
-    access: credentialAccess([
-      { kind: 'reader', username: 'reader', password: credentials.reader },
-      { kind: 'host', username: 'host', password: credentials.host },
-    ]),
-    admissible: async () => {
-      const known = await ledger.refresh()
-      return (digest) => admissibleAnywhere(known, digest)
-    },
-  })
+  const registry = await openRegistry(config, owned, credentials)
   const index = await openServerIndex({ paths, ledger, store, logger })
   const client = await connectClient(config.temporal.address)
   const engine = createEngine({ client, host: config.hostName })
@@ -66,6 +61,7 @@ await runProcess('server', async (context) => {
     logs: createLogs(config, operations.get),
     ledger: index.files,
   })
+  await wakeOpenChanges(owned, engine)
   await api.listen({ host: '127.0.0.1', port: config.ports.api })
   const address = `http://127.0.0.1:${config.ports.api}`
   await writeFile(paths.api, `${JSON.stringify({ version: 1, address })}\n`)
@@ -80,3 +76,30 @@ await runProcess('server', async (context) => {
     },
   }
 })
+
+/** What the log says is open must get an outcome, also when the work in flight was lost. */
+async function wakeOpenChanges({ ledger }: OwnedLedger, engine: Engine): Promise<void> {
+  for (const { environment, open } of (await ledger.refresh()).environments.values()) {
+    if (open !== null) await engine.wake(environment, open.body.change)
+  }
+}
+
+/** The pull half, for hosts and readers; what hosts may pull is asked of the ledger each time. */
+function openRegistry(
+  { ports }: Config,
+  { store, ledger }: OwnedLedger,
+  { reader, host }: RegistryCredentials,
+): Promise<Registry> {
+  return createRegistry({
+    port: ports.registry,
+    store,
+    access: credentialAccess([
+      { kind: 'reader', username: 'reader', password: reader },
+      { kind: 'host', username: 'host', password: host },
+    ]),
+    admissible: async () => {
+      const known = await ledger.refresh()
+      return (digest) => admissibleAnywhere(known, digest)
+    },
+  })
+}

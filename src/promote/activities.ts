@@ -1,16 +1,17 @@
 import { authorize, type Verb } from '../domain/authorize.ts'
 import type { Digest } from '../domain/digest.ts'
 import { KilnError } from '../domain/error.ts'
-import { environmentOf, type Ledger } from '../domain/ledger.ts'
+import { environmentOf, type EnvironmentState, type Ledger } from '../domain/ledger.ts'
 import { environmentName, type EnvironmentName } from '../domain/name.ts'
 import {
   planPromotion,
   planReplacement,
   planRollback,
   planScale,
+  servedBy,
   type Plan,
 } from '../domain/plan.ts'
-import { changeId, tailOf, type ChangeRequest, type Wish } from '../domain/request.ts'
+import { changeId, tailOf, type ChangeRequest, type Drift, type Wish } from '../domain/request.ts'
 import type { ChangeBody, FactOf, Served } from '../domain/statement.ts'
 
 /** What an environment's workflow is told to do about a request. */
@@ -123,6 +124,10 @@ function decide(
   if (state.open !== null) {
     return { kind: 'open', change: state.open.body, key: state.pending, active: state.active }
   }
+  if (wish.kind === 'replacement' && !concerns(state, wish.drifts)) {
+    const serving = servedBy(state.active)
+    if (serving !== null) return { kind: 'nothing-to-do', serving }
+  }
   const plan = planOf(ledger, environment, wish)
   switch (plan.kind) {
     case 'refused':
@@ -136,6 +141,14 @@ function decide(
         active: state.active,
       }
   }
+}
+
+/** What was seen of an instance that a later change ended is on record, and needs no replacement. */
+function concerns({ running }: EnvironmentState, drifts: readonly Drift[]): boolean {
+  return drifts.some(
+    ({ instance, cause }) =>
+      cause === 'foreign' || cause === 'unknown' || running.some((one) => one.name === instance),
+  )
 }
 
 function planOf(
