@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { PGlite } from '@electric-sql/pglite'
 import { createPgConfig } from '@electric-sql/pglite/node-postgres'
@@ -80,7 +81,7 @@ async function ensureDatabase(dir: string): Promise<string> {
   if (existsSync(dataDir)) return dataDir
   const half = join(dir, 'pg.new')
   await rm(half, { recursive: true, force: true })
-  const script = join(import.meta.dirname, 'index-init.ts')
+  const script = fileURLToPath(new URL('./index-init.ts', import.meta.url))
   await promisify(execFile)(process.execPath, ['--liftoff-only', script, half], { env: {} })
   await rename(half, dataDir)
   return dataDir

@@ -40,6 +40,8 @@ export type LedgerReaderDeps = {
   head: Pick<HeadStore, 'read'>
   trust: TrustRoot
   logger: Logger
+  /** The note of `checkpoint()` that an earlier run of this process kept. */
+  seen?: string
 }
 
 export function openLedgerReader(deps: LedgerReaderDeps): LedgerReader {

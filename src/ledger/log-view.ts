@@ -29,31 +29,38 @@ export function openLogView(deps: {
   store: BlobStore
   head: Pick<HeadStore, 'read'>
   trust: TrustRoot
+  /** A signed note that an earlier run of this process saw: the log must have it as its beginning. */
+  seen?: string
 }): LogView {
   const { store, trust } = deps
   const log = { origin: trust.origin, publicKey: publicKeyOf(derOf(trust.logKey)) }
   const tree = emptyTree()
   let size = 0
   let head: Head = null
+  const seen = deps.seen === undefined ? null : verifyCheckpoint(deps.seen, log)
 
   async function refresh(): Promise<void> {
     tree.cut(size)
     const found = await deps.head.read()
     if (found === undefined) {
-      if (head !== null) throw forked('the head is gone')
+      if (head !== null || seen !== null) throw forked('the head is gone')
       return
     }
     if (found.version === head?.version) return
     const note = Buffer.from(found.bytes).toString('utf8')
     const checkpoint = verifyCheckpoint(note, log)
-    if (checkpoint.size < size) {
-      throw forked(`it has ${checkpoint.size} entries, and ${size} were seen`)
+    const least = Math.max(size, seen?.size ?? 0)
+    if (checkpoint.size < least) {
+      throw forked(`it has ${checkpoint.size} entries, and ${least} were seen`)
     }
     try {
       const range = { from: size, to: checkpoint.size }
       for await (const hashes of readTiles(store, 0, range)) tree.grow(hashes)
       if (Buffer.compare(tree.root(checkpoint.size), checkpoint.root) !== 0) {
         throw await explainRoot(store, checkpoint)
+      }
+      if (seen !== null && Buffer.compare(tree.root(seen.size), seen.root) !== 0) {
+        throw forked('it does not begin as before')
       }
     } catch (error) {
       tree.cut(size)

@@ -45,7 +45,7 @@ export function hashTile(tree: Tree, { level, index, width }: TileName): Uint8Ar
   )
 }
 
-export function parseHashTile(bytes: Uint8Array): Uint8Array[] {
+function parseHashTile(bytes: Uint8Array): Uint8Array[] {
   return Array.from({ length: bytes.length / hashSize }, (_, n) =>
     bytes.subarray(n * hashSize, (n + 1) * hashSize),
   )

@@ -114,6 +114,23 @@ describe('a reader', () => {
     }
   })
 
+  test('started again it still knows what it saw', async () => {
+    const keys = memoryKeys()
+    const [one, two] = [world(keys), world(keys)]
+    await fill(one, ['1', '2'])
+    await one.reader.refresh()
+    const seen = one.reader.checkpoint()?.note ?? ''
+    const forked = { code: 'ledger_forked' }
+    const open = () => openLedgerReader({ ...two.deps, seen })
+    await expect(open().refresh()).rejects.toMatchObject(forked)
+    await fill(two, ['1'])
+    await expect(open().refresh()).rejects.toMatchObject(forked)
+    await fill(two, ['3', '4'])
+    await expect(open().refresh()).rejects.toMatchObject(forked)
+    await fill(one, ['5'])
+    expect((await openLedgerReader({ ...one.deps, seen }).refresh()).size).toBe(3)
+  })
+
   test('refuses checkpoints that another key signed', async () => {
     const [one, two] = [world(), world()]
     await fill(one, ['1'])
