@@ -1,5 +1,5 @@
 import { publicKeyOf } from '../../signing/public-key.ts'
-import { verifyCheckpoint } from '../../signing/checkpoint.ts'
+import { verifyCheckpoint, type Checkpoint } from '../../signing/checkpoint.ts'
 import { derOf, type TrustRoot } from '../../signing/trust.ts'
 import { KilnError } from '../domain/error.ts'
 import type { BlobStore, HeadStore } from '../store/blob-store.ts'
@@ -39,8 +39,20 @@ export function openLogView(deps: {
   let head: Head = null
   const seen = deps.seen === undefined ? null : verifyCheckpoint(deps.seen, log)
 
-  async function refresh(): Promise<void> {
+  /** On failure the tree holds more than was accepted; every user of it cuts it first. */
+  async function grow(checkpoint: Checkpoint): Promise<void> {
     tree.cut(size)
+    const range = { from: size, to: checkpoint.size }
+    for await (const hashes of readTiles(store, 0, range)) tree.grow(hashes)
+    if (Buffer.compare(tree.root(checkpoint.size), checkpoint.root) !== 0) {
+      throw await explainRoot(store, checkpoint)
+    }
+    if (seen !== null && Buffer.compare(tree.root(seen.size), seen.root) !== 0) {
+      throw forked('it does not begin as before')
+    }
+  }
+
+  async function refresh(): Promise<void> {
     const found = await deps.head.read()
     if (found === undefined) {
       if (head !== null || seen !== null) throw forked('the head is gone')
@@ -53,19 +65,7 @@ export function openLogView(deps: {
     if (checkpoint.size < least) {
       throw forked(`it has ${checkpoint.size} entries, and ${least} were seen`)
     }
-    try {
-      const range = { from: size, to: checkpoint.size }
-      for await (const hashes of readTiles(store, 0, range)) tree.grow(hashes)
-      if (Buffer.compare(tree.root(checkpoint.size), checkpoint.root) !== 0) {
-        throw await explainRoot(store, checkpoint)
-      }
-      if (seen !== null && Buffer.compare(tree.root(seen.size), seen.root) !== 0) {
-        throw forked('it does not begin as before')
-      }
-    } catch (error) {
-      tree.cut(size)
-      throw error
-    }
+    await grow(checkpoint)
     size = checkpoint.size
     head = { note, version: found.version }
   }
