@@ -50,6 +50,9 @@ export async function buildWithEngine(docker: DockerClient, build: EngineBuild):
     if (watchdog.bit()) {
       throw new KilnError('build_failed', `the build said nothing for ${build.silenceMs / 1000} s`)
     }
+    if (isEngineFault(error) || !(await isAnswering(docker))) {
+      throw new KilnError('docker_unavailable', 'the engine gave up the build', { cause: error })
+    }
     throw dockerError(error)
   } finally {
     watchdog.stop()
@@ -66,7 +69,7 @@ async function readBuild(
   for await (const line of jsonLines(body)) {
     const event = buildEvent.parse(line)
     const failure = event.errorDetail?.message ?? event.error
-    if (failure !== undefined) throw failureOf(failure)
+    if (failure !== undefined) throw new KilnError('build_failed', failure)
     onText(event.stream ?? '')
     imageId = event.aux?.ID ?? imageId
   }
@@ -78,10 +81,20 @@ async function readBuild(
 
 /** What the engine says when it stops in the middle, or loses an image of an earlier step. */
 const engineFault =
-  /context canceled|No such image: sha256|layer does not exist|transport is closing/
+  /^(?!The command ').*(context canceled|database not open|No such image: sha256|layer does not exist|transport is closing)/
 
-function failureOf(message: string): KilnError {
-  return engineFault.test(message)
-    ? new KilnError('docker_unavailable', `the engine gave up the build: ${message}`)
-    : new KilnError('build_failed', message)
+function isEngineFault(error: unknown): error is KilnError {
+  return (
+    error instanceof KilnError && error.code === 'build_failed' && engineFault.test(error.message)
+  )
+}
+
+/** A step that fails because its engine is about to end looks like one that fails by itself. */
+async function isAnswering(docker: DockerClient): Promise<boolean> {
+  try {
+    await docker.ping()
+    return true
+  } catch {
+    return false
+  }
 }

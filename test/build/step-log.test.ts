@@ -20,6 +20,19 @@ test('keeps the last twenty lines and cuts endless ones', () => {
   expect(log.last().at(-1)?.length).toBeLessThanOrEqual(4000)
 })
 
+test('the last lines are those of the step, without what the engine says of itself', () => {
+  const said: string[] = []
+  const log = createStepLog((line) => said.push(line))
+  const housekeeping = [
+    ' ---> Running in 5f50fc34cb01',
+    ' ---> 859882bd133a',
+    'Removing intermediate container 5f50fc34cb01',
+  ]
+  log.write(['Step 2/2 : RUN false', ...housekeeping, 'what the step said', ''].join('\n'))
+  expect(log.last()).toEqual(['Step 2/2 : RUN false', 'what the step said'])
+  expect(said).toEqual(expect.arrayContaining(housekeeping))
+})
+
 test('what no log may hold is taken out of each line', () => {
   const said: string[] = []
   const log = createStepLog(

@@ -1,0 +1,70 @@
+import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createDocker } from '../../src/docker/client.ts'
+
+/** A Docker Engine of a test's own, which may be stopped and killed. It has no network but `none`. */
+export type OwnDocker = {
+  socketPath: string
+  start: () => Promise<void>
+  stop: (signal: 'SIGTERM' | 'SIGKILL') => Promise<void>
+  close: () => Promise<void>
+}
+
+export async function ownDocker(): Promise<OwnDocker> {
+  const root = mkdtempSync(join(tmpdir(), 'kiln-docker-'))
+  const socketPath = join(root, 'docker.sock')
+  const log = openSync(join(root, 'log'), 'a')
+  let daemon: ChildProcess | undefined
+
+  async function start(): Promise<void> {
+    const folders = ['--data-root', join(root, 'data'), '--exec-root', join(root, 'exec')]
+    const own = ['-H', `unix://${socketPath}`, '--pidfile', join(root, 'pid')]
+    const network = ['--bridge=none', '--iptables=false', '--ip6tables=false']
+    daemon = spawn('dockerd', [...folders, ...own, ...network], { stdio: ['ignore', log, log] })
+    await answering(socketPath, () => readFileSync(join(root, 'log'), 'utf8'))
+  }
+
+  async function stop(signal: 'SIGTERM' | 'SIGKILL'): Promise<void> {
+    const stopped = daemon
+    daemon = undefined
+    if (stopped === undefined) return
+    stopped.kill(signal)
+    if (stopped.exitCode === null && stopped.signalCode === null) await once(stopped, 'exit')
+    if (signal === 'SIGTERM') return
+    // Otherwise the next one takes them for daemons that still run.
+    for (const pid of ['pid', 'exec/containerd/containerd.pid'])
+      rmSync(join(root, pid), { force: true })
+  }
+
+  await start()
+  return {
+    socketPath,
+    start,
+    stop,
+    async close() {
+      if (daemon === undefined) await start()
+      await stop('SIGTERM')
+      // A killed daemon leaves its root mounted onto itself, and the next one takes it as it is.
+      spawnSync('umount', [join(root, 'data')], { stdio: 'ignore' })
+      rmSync(root, { recursive: true, force: true })
+    },
+  }
+}
+
+async function answering(socketPath: string, log: () => string): Promise<void> {
+  const docker = createDocker({ socketPath })
+  const deadline = Date.now() + 60_000
+  for (;;) {
+    try {
+      await docker.ping()
+      return
+    } catch (cause) {
+      if (Date.now() > deadline)
+        throw new Error(`no dockerd came up: ${log().slice(-2000)}`, { cause })
+      await new Promise((resolve) => setTimeout(resolve, 100))
+    }
+  }
+}
