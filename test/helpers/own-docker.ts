@@ -1,11 +1,15 @@
-import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
+import { execFileSync, spawn, spawnSync, type ChildProcess } from 'node:child_process'
+import { randomBytes, randomInt } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createDocker } from '../../src/docker/client.ts'
 
-/** A Docker Engine of a test's own, which may be stopped and killed. It has no network but `none`. */
+/**
+ * A Docker Engine of a test's own, which may be stopped and killed, with a bridge of its own: one
+ * without (`--bridge=none`) would remove docker0 from the machine, and with it the other engine's network.
+ */
 export type OwnDocker = {
   socketPath: string
   start: () => Promise<void>
@@ -16,13 +20,16 @@ export type OwnDocker = {
 export async function ownDocker(): Promise<OwnDocker> {
   const root = mkdtempSync(join(tmpdir(), 'kiln-docker-'))
   const socketPath = join(root, 'docker.sock')
+  const bridge = `kiln${randomBytes(4).toString('hex')}`
+  run('ip', ['link', 'add', bridge, 'type', 'bridge'])
+  run('ip', ['addr', 'add', `10.213.${randomInt(256)}.1/24`, 'dev', bridge])
   const log = openSync(join(root, 'log'), 'a')
   let daemon: ChildProcess | undefined
 
   async function start(): Promise<void> {
     const folders = ['--data-root', join(root, 'data'), '--exec-root', join(root, 'exec')]
     const own = ['-H', `unix://${socketPath}`, '--pidfile', join(root, 'pid')]
-    const network = ['--bridge=none', '--iptables=false', '--ip6tables=false']
+    const network = [`--bridge=${bridge}`, '--iptables=false', '--ip6tables=false']
     daemon = spawn('dockerd', [...folders, ...own, ...network], { stdio: ['ignore', log, log] })
     await answering(socketPath, () => readFileSync(join(root, 'log'), 'utf8'))
   }
@@ -49,9 +56,14 @@ export async function ownDocker(): Promise<OwnDocker> {
       await stop('SIGTERM')
       // A killed daemon leaves its root mounted onto itself, and the next one takes it as it is.
       spawnSync('umount', [join(root, 'data')], { stdio: 'ignore' })
+      run('ip', ['link', 'delete', bridge])
       rmSync(root, { recursive: true, force: true })
     },
   }
+}
+
+function run(command: string, words: readonly string[]): void {
+  execFileSync(command, words, { stdio: ['ignore', 'ignore', 'inherit'] })
 }
 
 async function answering(socketPath: string, log: () => string): Promise<void> {
