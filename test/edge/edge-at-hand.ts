@@ -44,6 +44,10 @@ export async function edgeAtHand(
     activitiesWith,
     async start() {
       await renderInitialConfig(paths)
+      await edge.restart()
+    },
+    /** With the files as they lie there. */
+    async restart() {
       const [program = '', ...args] = haproxyCommand(paths)
       haproxy = spawn(program, args, { stdio: ['ignore', 'ignore', 'pipe'] })
       haproxy.stderr?.on('data', (part: Buffer) => output.push(part.toString('utf8')))

@@ -1,7 +1,7 @@
 import { Agent, createServer, request as send, type Server } from 'node:http'
 import { once } from 'node:events'
 import { readFile } from 'node:fs/promises'
-import type { AddressInfo } from 'node:net'
+import type { AddressInfo, Socket } from 'node:net'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import type { Definition } from '../../src/domain/definition.ts'
 import type { Digest } from '../../src/domain/digest.ts'
@@ -27,11 +27,19 @@ afterEach(async () => {
   }
 })
 
-type Service = { endpoint: Endpoint; server: Server; seen: string[]; set: { ready: boolean } }
+type Service = {
+  endpoint: Endpoint
+  server: Server
+  seen: string[]
+  /** Those that carried a POST. */
+  connections: Set<Socket>
+  set: { ready: boolean }
+}
 
 /** A service in this process; readiness at `path`. */
 async function service(name: string, path = '/ready'): Promise<Service> {
   const seen: string[] = []
+  const connections = new Set<Socket>()
   const set = { ready: true }
   const server = createServer((request, response) => {
     if (request.method === 'GET') {
@@ -40,6 +48,7 @@ async function service(name: string, path = '/ready'): Promise<Service> {
       return
     }
     seen.push(request.method ?? '')
+    connections.add(request.socket)
     const chunks: Buffer[] = []
     request.on('data', (chunk: Buffer) => chunks.push(chunk))
     request.on('end', () => {
@@ -50,7 +59,13 @@ async function service(name: string, path = '/ready'): Promise<Service> {
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
   const { port } = server.address() as AddressInfo
-  const made = { endpoint: { name, id: name, address: '127.0.0.1', port }, server, seen, set }
+  const made = {
+    endpoint: { name, id: name, address: '127.0.0.1', port },
+    server,
+    seen,
+    connections,
+    set,
+  }
   services.push(made)
   return made
 }
@@ -129,6 +144,18 @@ test('a client that was idle during a reload is answered on the same connection'
     { status: 200, reused: false },
     { status: 200, reused: true },
   ])
+})
+
+test("an instance's connection carries one request: its idle timeout can cut none", async () => {
+  const a = await service('a')
+  const address = await opened(a)
+  // From now on the server is one of the file, whose connections HAProxy would keep.
+  await edge.activities.ensureEnvironment({ ...of('hello/test'), definition: define() })
+  const agent = new Agent({ keepAlive: true, maxSockets: 1 })
+  for (let count = 0; count < 5; count++) await postBy(agent, address)
+  agent.destroy()
+  expect(a.seen).toHaveLength(5)
+  expect(a.connections.size).toBe(5)
 })
 
 test('an instance gets no request before its check has passed', async () => {
@@ -289,7 +316,7 @@ test.each([
     if (!crashed) continue
     crashes++
     await edge.kill()
-    await edge.start()
+    await edge.restart()
     await again[index]?.()
   }
   expect(crashes).toBeGreaterThan(0)
@@ -306,7 +333,7 @@ test('a killed HAProxy is an outage that is said, and comes back as it was', asy
   await edge.kill()
   const request = { ...effectOf(3), definition: define(), instances: [a.endpoint] }
   expect(await codeOf(edge.activities.joinEdge(request))).toBe('edge_unavailable')
-  await edge.start()
+  await edge.restart()
   // `a` is in the file, without traffic, until the repeated step has seen its check.
   expect(await (await post(address)).text()).toBe('b')
   expect(await (await post(address)).text()).toBe('b')

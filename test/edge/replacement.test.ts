@@ -80,7 +80,7 @@ test('two instances are replaced three times under load, and no request is lost'
 test('requests that take longer than the grace to stop are answered, since instances drain first', async () => {
   const definition = host.define({ stop: { graceMs: 500, drainMs: 20_000 } })
   await replace(await host.artifact({ VERSION: 'slow' }), definition)
-  const load = startLoad(address, { connections: 4, delayMs: 2500 })
+  const load = startLoad(address, { connections: 4, maxRequests: 4, delayMs: 6000 })
   await until(async () => {
     const view = await edge.activities.edgeState({ environment })
     return view !== null && view.servers.every((one) => one.sessions > 0)

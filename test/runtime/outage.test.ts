@@ -79,31 +79,35 @@ test('without an engine a start is an outage that may be tried again, and then s
   expect(await containersOf(host)).toEqual(instances.map((one) => one.name))
 })
 
-test('what happens while the engine cannot be heard is found when it is back', async () => {
-  const digest = await host.artifact({ VERSION: 'unheard' })
-  const request = startOf(2, { digest, definition: host.define(), count: 1 })
-  const { instances } = await host.activities.startInstances(request)
-  const drifts: Drift[] = []
-  const ending = new AbortController()
-  const watching = watchInstances(
-    {
-      docker: host.engine.docker,
-      naming: host.naming,
-      fence: host.fence,
-      logger,
-      now: () => new Date(),
-      expected: async () => instances.map(({ name, id }) => ({ name, id, digest })),
-      onDrift: async (_environment, found) => void drifts.push(...found),
-    },
-    ending.signal,
-  )
-  await engine.goAway()
-  await docker.getContainer(instances[0]?.id ?? '').remove({ force: true })
-  engine = await reachable(join(folder, 'docker.sock'))
-  await until(() => drifts.length > 0)
-  ending.abort()
-  await watching
-  expect(drifts.map((drift) => [drift.instance, drift.cause])).toEqual([
-    [instances[0]?.name, 'removed'],
-  ])
-})
+test(
+  'what happens while the engine cannot be heard is found when it is back',
+  { timeout: 25_000 },
+  async () => {
+    const digest = await host.artifact({ VERSION: 'unheard' })
+    const request = startOf(2, { digest, definition: host.define(), count: 1 })
+    const { instances } = await host.activities.startInstances(request)
+    const drifts: Drift[] = []
+    const ending = new AbortController()
+    const watching = watchInstances(
+      {
+        docker: host.engine.docker,
+        naming: host.naming,
+        fence: host.fence,
+        logger,
+        now: () => new Date(),
+        expected: async () => instances.map(({ name, id }) => ({ name, id, digest })),
+        onDrift: async (_environment, found) => void drifts.push(...found),
+      },
+      ending.signal,
+    )
+    await engine.goAway()
+    await docker.getContainer(instances[0]?.id ?? '').remove({ force: true })
+    engine = await reachable(join(folder, 'docker.sock'))
+    await until(() => drifts.length > 0)
+    ending.abort()
+    await watching
+    expect(drifts.map((drift) => [drift.instance, drift.cause])).toEqual([
+      [instances[0]?.name, 'removed'],
+    ])
+  },
+)
