@@ -12,6 +12,9 @@ export type StepLog = {
 
 const longestLine = 4000
 
+/** What the engine says of its own housekeeping: in the log, but no line of the step. */
+const housekeeping = /^(Removing intermediate container| ---> (Running in )?)[0-9a-f ]*$/
+
 /** `clean` takes out of a line what no log may hold. */
 export function createStepLog(
   onLine: (line: string) => void,
@@ -23,7 +26,7 @@ export function createStepLog(
   function say(raw: string): void {
     const line = clean(plainText(raw)).slice(0, longestLine)
     instruction = /^Step \d+\/\d+ : (.*)$/.exec(line)?.[1] ?? instruction
-    lines = [...lines.slice(1 - kept), line]
+    if (!housekeeping.test(line)) lines = [...lines.slice(1 - kept), line]
     onLine(line)
   }
   return {
