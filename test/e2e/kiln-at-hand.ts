@@ -4,7 +4,7 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Client } from '../../src/api/client.ts'
-import type { Operation } from '../../src/domain/operation.ts'
+import { hasEnded, type Operation } from '../../src/domain/operation.ts'
 import { eventually, followed, kilnAt, root, type Kiln } from '../../scripts/demo/kiln.ts'
 import { makeRepository, type Repository } from '../../scripts/demo/repository.ts'
 import { testTemplates } from '../helpers/templates.ts'
@@ -120,6 +120,15 @@ export async function delivered(
     body: { repository: repository.path, revision: commit },
   })
   return followed(api, operation)
+}
+
+/** Follows an operation to its end, good or bad. */
+export async function ended(api: Client, { id }: Pick<Operation, 'id'>): Promise<Operation> {
+  let { operation } = await api.operation({ params: { id } })
+  if (!hasEnded(operation)) {
+    for await (const event of await api.events({ params: { id } })) operation = event.data
+  }
+  return operation
 }
 
 /** The digest that is active in an environment. */
