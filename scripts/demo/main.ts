@@ -57,13 +57,33 @@ async function lockTemplates(): Promise<void> {
 
 /** An earlier demo may still run, or have left instances: they go, and its home with them. */
 async function clearAway(): Promise<void> {
+  await endAll()
+  await rm(home, { recursive: true, force: true })
+}
+
+async function endAll(): Promise<void> {
   await kiln.cli('down')
   const label = ['--filter', 'label=kiln.host=demo']
   const { stdout: containers } = await execa('docker', ['ps', '-aq', ...label])
   if (containers !== '') await execa('docker', ['rm', '-f', ...containers.split('\n')])
   const { stdout: networks } = await execa('docker', ['network', 'ls', '-q', ...label])
   if (networks !== '') await execa('docker', ['network', 'rm', ...networks.split('\n')])
-  await rm(home, { recursive: true, force: true })
+}
+
+/** What was going on when something did not hold; the logs stay until the next demo. */
+async function explain(): Promise<void> {
+  const api = await kiln.api()
+  const { items } = await api.operations({ params: {}, query: { limit: 20 } })
+  for (const { id, state, steps, failure } of items) {
+    const at = steps.at(-1)
+    say(`  ${id}: ${state}, ${at?.name ?? 'no step yet'} ${at?.state ?? ''} ${at?.detail ?? ''}`)
+    if (failure !== null) say([`    ${failure.message}`, ...failure.lines].join('\n    '))
+  }
+  const { items: watches } = await api.watches({})
+  for (const { repository, failure } of watches) {
+    say(`  watch of ${repository}: ${failure?.message ?? 'nothing wrong'}`)
+  }
+  say(`  logs: ${join(home, 'logs')}`)
 }
 
 async function promote(api: Client, environment: string, digest: Digest): Promise<Operation> {
@@ -187,7 +207,8 @@ try {
 } catch (error) {
   say(`FAILED: ${error instanceof Error ? error.message : String(error)}`)
   process.exitCode = 1
+  await explain().catch((cause: unknown) => say(`  Kiln does not tell more: ${String(cause)}`))
 } finally {
-  if (!keep)
-    await clearAway().catch((error: unknown) => say(`could not clear away: ${String(error)}`))
+  const end = process.exitCode === 1 ? endAll : clearAway
+  if (!keep) await end().catch((error: unknown) => say(`could not clear away: ${String(error)}`))
 }

@@ -78,6 +78,8 @@ export function processesOf(config: Config, environment: Environment): ProcessDe
       ...node('server'),
       args: [
         '--disable-warning=ExperimentalWarning',
+        // PGlite's engine is 90 MB smaller when it is not optimised for speed.
+        '--liftoff-only',
         '--max-semi-space-size=8',
         join(import.meta.dirname, 'server.ts'),
       ],
