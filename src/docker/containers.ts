@@ -1,6 +1,5 @@
 import { PassThrough } from 'node:stream'
 import type { ContainerCreateOptions } from 'dockerode'
-import { KilnError } from '../domain/error.ts'
 import type { DockerClient } from './client.ts'
 import { callDocker, statusOf } from './client.ts'
 
@@ -71,26 +70,6 @@ async function startAndWait(
 export async function removeContainer(docker: DockerClient, id: string): Promise<void> {
   try {
     await docker.getContainer(id).remove({ force: true, v: true })
-  } catch (error) {
-    const status = statusOf(error)
-    if (status !== 404 && status !== 409) await callDocker(() => Promise.reject(error))
-  }
-}
-
-/** Removes every container and image that carries the label `<name>=<value>`: what a crashed attempt left. */
-export async function removeLabelled(docker: DockerClient, label: string): Promise<void> {
-  if (!/^[\w.-]+=.+$/.test(label)) throw new KilnError('internal', `not a label: ${label}`)
-  const filters = JSON.stringify({ label: [label] })
-  const containers = await callDocker(() => docker.listContainers({ all: true, filters }))
-  for (const { Id } of containers) await removeContainer(docker, Id)
-  const images = await callDocker(() => docker.listImages({ all: true, filters }))
-  for (const { Id } of images) await removeImageById(docker, Id)
-}
-
-/** Intermediate images go with the last one that needs them, so some are gone when their turn comes. */
-async function removeImageById(docker: DockerClient, id: string): Promise<void> {
-  try {
-    await docker.getImage(id).remove({ force: true })
   } catch (error) {
     const status = statusOf(error)
     if (status !== 404 && status !== 409) await callDocker(() => Promise.reject(error))

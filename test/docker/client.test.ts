@@ -110,7 +110,7 @@ test('events come until the signal says stop', async () => {
   await expect
     .poll(async () => {
       await volume()
-      return Promise.race([first, undefined])
+      return Promise.race([first, Promise.resolve(undefined)])
     })
     .toBeDefined()
   expect((await first).value).toMatchObject({ type: 'volume', id: name })
