@@ -1,27 +1,8 @@
 import { randomUUID } from 'node:crypto'
-import { join } from 'node:path'
 import { KilnError } from '../domain/error.ts'
 import type { BlobStore, HeadStore } from './blob-store.ts'
-import { openFolderHead } from './folder-head.ts'
-import { openFolderStore } from './folder-store.ts'
-import type { S3Settings } from './s3-client.ts'
-import { openS3Head } from './s3-head.ts'
-import { openS3Store } from './s3-store.ts'
 
 const racers = 20
-
-/** Refuses a folder whose file system does not honour `link`: see `probeStore`. */
-export async function probeFolder(root: string): Promise<void> {
-  const probeHead = openFolderHead({ root: join(root, 'probe') })
-  await probeStore({ store: openFolderStore({ root }), probeHead })
-}
-
-/** Refuses a service that ignores `If-None-Match` or `If-Match`: see `probeStore`. */
-export async function probeS3(settings: S3Settings): Promise<void> {
-  const prefix = settings.prefix === undefined ? 'probe' : `${settings.prefix}/probe`
-  const probeHead = openS3Head({ ...settings, prefix })
-  await probeStore({ store: openS3Store(settings), probeHead })
-}
 
 /**
  * Refuses, by trying, a store that does not honour conditions (`store_unsuitable`): on such a store two

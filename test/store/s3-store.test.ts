@@ -1,6 +1,6 @@
 import { createServer, type RequestListener } from 'node:http'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
-import { probeS3 } from '../../src/store/probe.ts'
+import { probeS3 } from '../../src/store/probe-s3.ts'
 import { openS3Head } from '../../src/store/s3-head.ts'
 import { openS3Store } from '../../src/store/s3-store.ts'
 import type { S3Settings } from '../../src/store/s3-client.ts'

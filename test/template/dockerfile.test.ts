@@ -46,16 +46,14 @@ CMD ["."]`,
     args: { TZ: 'UTC', SOURCE_DATE_EPOCH: '1700000000' },
   })
   expect(text).toBe(`FROM 127.0.0.1:5000/kiln/sha256:a AS stage0
-ARG SOURCE_DATE_EPOCH="1700000000"
-ARG TZ="UTC"
+ARG SOURCE_DATE_EPOCH="1700000000" TZ="UTC"
 RUN echo one   && echo "two  three"
 FROM 127.0.0.1:5000/kiln/base AS stage1
 WORKDIR /app
 COPY --from=0 --chown=901:901 ["/opt/tool","/opt/"]
 COPY ["deps/","/app/"]
 ENV A="1" B="two words" C="three"
-ARG SOURCE_DATE_EPOCH="1700000000"
-ARG TZ="UTC"
+ARG SOURCE_DATE_EPOCH="1700000000" TZ="UTC"
 RUN ["node","--check","/app/index.js"]
 RUN [ -e /app ]
 EXPOSE 8080 53/udp
