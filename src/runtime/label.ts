@@ -93,17 +93,19 @@ export function instanceName(
 }
 
 /**
- * Which environment of this host a container belongs to, or pretends to by its label or its name alone.
- * Null for everything else, what other hosts made included.
+ * Which environment of this host a container belongs to, or pretends to by this host's label or its names'
+ * beginning alone. Null for everything else, what other hosts on the same engine made included.
  */
 export function environmentOfContainer(
   { host, prefix }: Naming,
-  container: { name: string; labels: Readonly<Record<string, string>> },
+  { name, labels }: { name: string; labels: Readonly<Record<string, string>> },
 ): EnvironmentName | null {
-  const maker = container.labels['kiln.host']
+  const maker = labels['kiln.host']
   if (maker !== undefined && maker !== host) return null
-  const [app = '', environment = ''] = container.name.startsWith(`${prefix}.`)
-    ? container.name.slice(prefix.length + 1).split('.')
-    : (container.labels['kiln.environment'] ?? '').split('/')
+  if (name.startsWith(`${prefix}.`)) return named(name.slice(prefix.length + 1).split('.'))
+  return maker === host ? named((labels['kiln.environment'] ?? '').split('/')) : null
+}
+
+function named([app = '', environment = '']: readonly string[]): EnvironmentName | null {
   return isLabel(app) && isLabel(environment) ? `${app}/${environment}` : null
 }

@@ -126,7 +126,12 @@ test(
 
 test.each([
   ['its name', (name: string) => ({ name: `${name}.extra` })],
-  ['its labels', () => ({ Labels: { 'kiln.environment': environment } })],
+  [
+    'its labels',
+    () => ({
+      Labels: { 'kiln.environment': environment, 'kiln.host': host.naming.host },
+    }),
+  ],
   [
     'a copy of every label',
     (_name: string, labels: Record<string, string>) => ({ Labels: labels }),
