@@ -20,7 +20,11 @@ export function statusOf(error: unknown): number | undefined {
   return typeof error.statusCode === 'number' ? error.statusCode : undefined
 }
 
+/** An engine that is being stopped still answers, that its own parts have gone. */
+const stopping = /transport is closing|error while dialing|daemon is shutting down/
+
 function isGone(error: Error): boolean {
+  if ((statusOf(error) ?? 0) >= 500) return stopping.test(error.message)
   const code = 'code' in error ? error.code : undefined
   return (typeof code === 'string' && gone.has(code)) || error.message === 'socket hang up'
 }

@@ -48,6 +48,13 @@ test('where nobody answers, every call is an outage that may be tried again', as
   await expect(engineEvents(docker, { filters: {}, signal }).next()).rejects.toMatchObject(outage)
 })
 
+test('an engine that is being stopped is an outage too; other refusals are not', async () => {
+  const closing = await answering('{"message":"transport is closing: unavailable"}', 500)
+  await expect(engineVersion(closing)).rejects.toMatchObject({ code: 'docker_unavailable' })
+  const broken = await answering('{"message":"no space left on device"}', 500)
+  await expect(engineVersion(broken)).rejects.toMatchObject({ code: 'internal' })
+})
+
 test('a build that fails inside a stream of status 200 is a failure', async () => {
   const failed =
     '{"stream":"Step 1"}\n{"errorDetail":{"message":"no such file"},"error":"no such file"}\n'
