@@ -17,7 +17,8 @@ export type OwnDocker = {
   close: () => Promise<void>
 }
 
-export async function ownDocker(): Promise<OwnDocker> {
+/** `live`: containers outlive the engine, as Kiln's own set-up has it. */
+export async function ownDocker({ live = false } = {}): Promise<OwnDocker> {
   const root = mkdtempSync(join(tmpdir(), 'kiln-docker-'))
   const socketPath = join(root, 'docker.sock')
   const bridge = `kiln${randomBytes(4).toString('hex')}`
@@ -30,7 +31,8 @@ export async function ownDocker(): Promise<OwnDocker> {
     const folders = ['--data-root', join(root, 'data'), '--exec-root', join(root, 'exec')]
     const own = ['-H', `unix://${socketPath}`, '--pidfile', join(root, 'pid')]
     const network = [`--bridge=${bridge}`, '--iptables=false', '--ip6tables=false']
-    daemon = spawn('dockerd', [...folders, ...own, ...network], { stdio: ['ignore', log, log] })
+    const words = [...folders, ...own, ...network, ...(live ? ['--live-restore'] : [])]
+    daemon = spawn('dockerd', words, { stdio: ['ignore', log, log] })
     await answering(socketPath, () => readFileSync(join(root, 'log'), 'utf8'))
   }
 
