@@ -114,7 +114,7 @@ function oneAtATime({ assertCurrent, note }: Memory): Pick<HostFence, 'run' | 'i
 }
 
 /** Runs work one after the other under each name, in the order asked for. */
-export function turns(): <T>(name: string, work: () => Promise<T>) => Promise<T> {
+function turns(): <T>(name: string, work: () => Promise<T>) => Promise<T> {
   const tails = new Map<string, Promise<unknown>>()
   return (name, work) => {
     const mine = (tails.get(name) ?? Promise.resolve()).then(work)

@@ -22,6 +22,6 @@ test.each([
   ['a label that names no host', 'eager_bell', label, null],
   ['something else', 'postgres', {}, null],
   ['no environment', 'kiln.hello', { 'kiln.host': 'local' }, null],
-])('whose %s is', (_what, name, labels, environment) => {
+])('whose %s is', (...[, name, labels, environment]) => {
   expect(environmentOfContainer(naming, { name, labels })).toBe(environment)
 })
