@@ -89,7 +89,7 @@ async function perform(
   const { operation } = work
   const before = decision.active
   operation.result = { ...operation.result, epoch: change.epoch, digest: change.target.digest }
-  let key: FactOf<'key'> | null = null
+  let key: FactOf<'key'>
   let serving: readonly { name: string; id: string }[]
   try {
     key = await issueKey(work, change, before)
@@ -99,7 +99,6 @@ async function perform(
     await takeBack(work, change, before)
     await recordOutcome(work, change, {
       outcome: 'failed',
-      key: key?.leaf ?? null,
       serving: served(before),
       instances: [],
       failure: { code: failure.code, message: failure.message.slice(0, 500) },
@@ -109,7 +108,6 @@ async function perform(
   await retire(work, change, serving)
   await recordOutcome(work, change, {
     outcome: 'active',
-    key: change.changeKind === 'promotion' || change.changeKind === 'rollback' ? key.leaf : null,
     serving: served(key),
     instances: serving,
     failure: null,
@@ -228,7 +226,7 @@ async function takeBack(
 async function recordOutcome(
   { operation }: Work,
   change: ChangeBody,
-  outcome: Pick<ActivationBody, 'outcome' | 'key' | 'serving' | 'instances' | 'failure'>,
+  outcome: Pick<ActivationBody, 'outcome' | 'serving' | 'instances' | 'failure'>,
 ): Promise<void> {
   await step(operation, 'record outcome', () =>
     control.recordActivation({
@@ -249,11 +247,10 @@ async function recordOutcome(
  * of the old before it ends what is there of the new.
  */
 async function settle(work: Work, open: Extract<Decision, { kind: 'open' }>): Promise<void> {
-  const { change, key, active } = open
+  const { change, active } = open
   if (active === null) await takeBack(work, change, active)
   await recordOutcome(work, change, {
     outcome: 'failed',
-    key: key?.leaf ?? null,
     serving: served(active),
     instances: [],
     failure: { code: 'change_failed', message: 'the work in flight was lost; ended as failed' },

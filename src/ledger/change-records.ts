@@ -77,20 +77,29 @@ export async function issueKey(
   return { key, bundle, repository: parseEnvironmentName(change.environment).app }
 }
 
-/** A change has one outcome: the first that was recorded. */
+/**
+ * A change has one outcome: the first that was recorded. Its key is what the log holds of it: whoever
+ * asked for the key may never have heard that it was issued.
+ */
 export async function recordActivation(
   dependencies: RecordDependencies,
   {
     body,
     artifact,
   }: {
-    body: ActivationBody
+    body: Omit<ActivationBody, 'key'>
     artifact: Digest
   },
 ): Promise<ActivationBody> {
+  const { pending } = environmentOf(await dependencies.ledger(), body.environment)
   const { fact } = await dependencies.decide({
     id: `activation ${body.environment} ${body.epoch}`,
-    signable: { kind: 'activation', time: timeOf(dependencies), artifact, body },
+    signable: {
+      kind: 'activation',
+      time: timeOf(dependencies),
+      artifact,
+      body: { ...body, key: pending?.leaf ?? null },
+    },
   })
   return expectKind(fact, 'activation').body
 }

@@ -17,7 +17,7 @@ import type { ChangeBody, FactOf, Served } from '../domain/statement.ts'
 /** What an environment's workflow is told to do about a request. */
 export type Decision =
   /** A change has no outcome yet: it must get one before anything else begins. */
-  | { kind: 'open'; change: ChangeBody; key: FactOf<'key'> | null; active: FactOf<'key'> | null }
+  | { kind: 'open'; change: ChangeBody; active: FactOf<'key'> | null }
   | {
       kind: 'change'
       body: Omit<ChangeBody, 'change' | 'reason' | 'requestedBy'>
@@ -122,7 +122,7 @@ function decide(
       : { kind: 'release', hold: state.hold.change }
   }
   if (state.open !== null) {
-    return { kind: 'open', change: state.open.body, key: state.pending, active: state.active }
+    return { kind: 'open', change: state.open.body, active: state.active }
   }
   if (wish.kind === 'replacement' && !concerns(state, wish.drifts)) {
     const serving = servedBy(state.active)

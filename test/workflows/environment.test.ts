@@ -1,0 +1,337 @@
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
+import type { Digest } from '../../src/domain/digest.ts'
+import { KilnError } from '../../src/domain/error.ts'
+import { changeId } from '../../src/domain/request.ts'
+import {
+  kilnInMemory,
+  person,
+  promotion,
+  requestOf,
+  testTemporal,
+  until,
+  type KilnInMemory,
+  type TestTemporal,
+} from './kiln-in-memory.ts'
+
+let temporal: TestTemporal
+let kiln: KilnInMemory
+let a: Digest
+let b: Digest
+let c: Digest
+
+beforeAll(async () => {
+  temporal = await testTemporal()
+  kiln = await kilnInMemory(temporal)
+  ;[a, b, c] = [await kiln.deliver('a'), await kiln.deliver('b'), await kiln.deliver('c')]
+})
+afterAll(async () => {
+  await kiln.close()
+  await temporal.close()
+})
+
+/** Before each test `test` runs one instance of the first artifact. */
+beforeEach(async () => {
+  kiln.stage.clear()
+  kiln.host.gaps.length = 0
+  await settled(await kiln.ask(kiln.test, promotion(a)))
+  await settled(await kiln.ask(kiln.test, { kind: 'scale', instances: 1 }))
+})
+
+/** No change may leave an environment without an instance that serves. */
+afterEach(() => {
+  if (kiln.host.gaps.length > 0) throw new Error(`nothing served in ${kiln.host.gaps.join(', ')}`)
+})
+
+async function settled(id: string): Promise<void> {
+  const { state } = await kiln.ended(kiln.test, id)
+  if (state !== 'succeeded' && state !== 'unchanged') throw new Error(`${id} ${state}`)
+}
+
+function served(): string[] {
+  return kiln.host.serving(kiln.test).map((one) => one.digest)
+}
+
+const cancel = (operation: string) =>
+  kiln.engine.cancelChange(kiln.test, { operation, principal: person })
+
+const change = ['change', 'key', 'activation']
+
+test('the same request again is the same operation, and one change', async () => {
+  const before = (await kiln.kinds()).length
+  const request = requestOf(kiln.test, promotion(b), 'same')
+  await Promise.all([kiln.engine.request(request), kiln.engine.request(request)])
+  await kiln.ended(kiln.test, request.id)
+  await kiln.engine.request(request)
+  const operation = await kiln.ended(kiln.test, request.id)
+  expect(operation.state).toBe('succeeded')
+  expect((await kiln.kinds()).slice(before)).toEqual(change)
+})
+
+test('a newer promotion takes the place of one that waits; what runs goes on', async () => {
+  const held = kiln.stage.hold('startInstances')
+  const first = await kiln.ask(kiln.test, promotion(b))
+  await held.reached
+  const waiting = await kiln.ask(kiln.test, promotion(a))
+  const scale = await kiln.ask(kiln.test, { kind: 'scale', instances: 2 })
+  const newest = await kiln.ask(kiln.test, promotion(c))
+  expect(await kiln.ended(kiln.test, waiting)).toMatchObject({
+    state: 'superseded',
+    result: { supersededBy: newest },
+  })
+  held.release()
+  expect((await kiln.ended(kiln.test, first)).state).toBe('succeeded')
+  expect((await kiln.ended(kiln.test, scale)).state).toBe('succeeded')
+  expect((await kiln.ended(kiln.test, newest)).state).toBe('succeeded')
+  expect(served()).toEqual([c, c])
+})
+
+test('requests beyond the limit are refused as overload, and nothing that waits is lost', async () => {
+  const held = kiln.stage.hold('startInstances')
+  const first = await kiln.ask(kiln.test, promotion(b))
+  await held.reached
+  const waiting: string[] = []
+  for (let n = 0; n < 16; n++) waiting.push(await kiln.ask(kiln.test, { kind: 'release' }))
+  await expect(kiln.ask(kiln.test, { kind: 'release' })).rejects.toMatchObject({
+    code: 'overloaded',
+  })
+  held.release()
+  await kiln.ended(kiln.test, first)
+  for (const id of waiting) expect((await kiln.ended(kiln.test, id)).state).toBe('refused')
+})
+
+test('a request for another environment is refused before it is taken up', async () => {
+  await expect(
+    kiln.client.workflow
+      .getHandle(`environment:${kiln.test}`)
+      .executeUpdate('request', { args: [requestOf(kiln.prod, promotion(a), 'astray')] }),
+  ).rejects.toMatchObject({ cause: { type: 'invalid_input' } })
+  expect(await kiln.engine.environmentOperation(kiln.test, changeId(kiln.prod, 'astray'))).toBe(
+    null,
+  )
+})
+
+test('a change that waits is cancelled without a trace in the ledger', async () => {
+  const held = kiln.stage.hold('decideChange')
+  const first = await kiln.ask(kiln.test, { kind: 'release' })
+  await held.reached
+  const waiting = await kiln.ask(kiln.test, promotion(b))
+  await cancel(waiting)
+  expect((await kiln.ended(kiln.test, waiting)).state).toBe('cancelled')
+  const before = (await kiln.kinds()).length
+  held.release()
+  await kiln.ended(kiln.test, first)
+  expect((await kiln.kinds()).slice(before)).toEqual(['refusal'])
+  expect(served()).toEqual([a])
+})
+
+test('a change that is cancelled before traffic moved is taken back and on record as failed', async () => {
+  const held = kiln.stage.hold('waitReady')
+  const id = await kiln.ask(kiln.test, promotion(b))
+  await held.reached
+  expect(kiln.host.running(kiln.test)).toHaveLength(2)
+  await cancel(id)
+  held.release()
+  expect((await kiln.ended(kiln.test, id)).state).toBe('cancelled')
+  expect(served()).toEqual([a])
+  expect(kiln.host.running(kiln.test)).toHaveLength(1)
+  expect((await kiln.state(kiln.test)).outcome?.body).toMatchObject({
+    outcome: 'failed',
+    serving: { digest: a },
+    failure: { message: 'cancelled by request' },
+  })
+})
+
+test('a change that is cancelled after traffic moved goes on to its end', async () => {
+  const held = kiln.stage.hold('leaveEdge')
+  const id = await kiln.ask(kiln.test, promotion(b))
+  await held.reached
+  await cancel(id)
+  held.release()
+  expect((await kiln.ended(kiln.test, id)).state).toBe('succeeded')
+  expect(served()).toEqual([b])
+})
+
+test('a change whose epoch another writer took first is planned anew', async () => {
+  const { epoch } = await kiln.state(kiln.test)
+  let raced = false
+  kiln.stage.before('recordChange', async ({ body }: { body: { epoch: number } }) => {
+    if (raced) return
+    raced = true
+    // Another Kiln's workflow, after its Temporal was wiped: it takes the epoch and ends its change.
+    const { target, from } = { target: { digest: b, definition: a }, from: null }
+    await kiln.ledger.decide({
+      id: 'other change',
+      signable: {
+        kind: 'change',
+        time: new Date().toISOString(),
+        body: {
+          ...(body as never as object),
+          target,
+          from,
+          change: changeId(kiln.test, 'other'),
+          changeKind: 'scale',
+          reason: 'other',
+          requestedBy: 'other',
+        } as never,
+      },
+    })
+    await kiln.ledger.decide({
+      id: 'other activation',
+      signable: {
+        kind: 'activation',
+        time: new Date().toISOString(),
+        artifact: b,
+        body: {
+          environment: kiln.test,
+          epoch: body.epoch,
+          change: changeId(kiln.test, 'other'),
+          outcome: 'failed',
+          key: null,
+          serving: null,
+          instances: [],
+          failure: { code: 'change_failed', message: 'other' },
+        },
+      },
+    })
+  })
+  const operation = await kiln.done(kiln.test, promotion(b))
+  expect(operation.steps.map((one) => one.name).slice(0, 4)).toEqual([
+    'plan',
+    'take the epoch',
+    'plan',
+    'take the epoch',
+  ])
+  // The change that lost stays in the log, void for every reader.
+  expect((await kiln.kinds()).slice(-6)).toEqual(['change', 'activation', 'change', ...change])
+  expect((await kiln.state(kiln.test)).epoch).toBe(epoch + 2)
+  expect(served()).toEqual([b])
+})
+
+const beforeTraffic = [
+  'issueKey',
+  'attachBundle',
+  'observe',
+  'startInstances',
+  'waitReady',
+  'ensureEnvironment',
+  'joinEdge',
+]
+
+test.each(beforeTraffic)(
+  'a failure of %s takes the change back: the old serves, the new is gone, failed is on record',
+  async (activity) => {
+    let failed = false
+    kiln.stage.before(activity, () => {
+      if (failed) return
+      failed = true
+      throw new KilnError('change_failed', 'it broke')
+    })
+    const id = await kiln.ask(kiln.test, promotion(b))
+    const operation = await kiln.ended(kiln.test, id)
+    expect(operation).toMatchObject({ state: 'failed', failure: { message: 'it broke' } })
+    expect(served()).toEqual([a])
+    expect(kiln.host.running(kiln.test)).toHaveLength(1)
+    const state = await kiln.state(kiln.test)
+    expect(state).toMatchObject({ open: null, pending: null, active: { body: { digest: a } } })
+    expect(state.outcome?.body).toMatchObject({ outcome: 'failed', serving: { digest: a } })
+    // What failed once may be wished again.
+    await kiln.done(kiln.test, promotion(b))
+    expect(served()).toEqual([b])
+  },
+)
+
+test.each(['leaveEdge', 'stopInstances', 'recordActivation'])(
+  'after traffic moved the way is forward only: %s is tried until it is done',
+  async (activity) => {
+    let failures = 0
+    kiln.stage.before(activity, () => {
+      failures += 1
+      if (failures <= 4) throw new KilnError('docker_unavailable', 'away')
+    })
+    await kiln.done(kiln.test, promotion(b))
+    expect(failures).toBe(5)
+    expect(served()).toEqual([b])
+    expect(kiln.host.running(kiln.test)).toHaveLength(1)
+    expect((await kiln.state(kiln.test)).outcome?.body.outcome).toBe('active')
+  },
+)
+
+/** Temporal forgets an environment while it is in an activity, as when its file is wiped. */
+async function forgetIn(activity: string, digest: Digest): Promise<void> {
+  const held = kiln.stage.hold(activity)
+  await kiln.ask(kiln.test, promotion(digest))
+  await held.reached
+  await kiln.client.workflow.getHandle(`environment:${kiln.test}`).terminate('wiped')
+  held.kill()
+}
+
+test.each(['issueKey', 'waitReady', 'leaveEdge', 'stopInstances', 'recordActivation'])(
+  'a change whose workflow was lost in %s is ended as failed before the next one begins',
+  async (activity) => {
+    await forgetIn(activity, b)
+    const held = kiln.stage.hold('recordChange')
+    const next = await kiln.ask(kiln.test, promotion(c))
+    await held.reached
+    expect((await kiln.state(kiln.test)).outcome?.body).toMatchObject({
+      outcome: 'failed',
+      serving: { digest: a },
+      failure: { message: 'the work in flight was lost; ended as failed' },
+    })
+    held.release()
+    expect((await kiln.ended(kiln.test, next)).state).toBe('succeeded')
+    expect(kiln.host.running(kiln.test).map((one) => one.digest)).toEqual([c])
+  },
+)
+
+test.each(['issueKey', 'waitReady', 'leaveEdge', 'stopInstances', 'recordActivation'])(
+  'a change whose workflow was lost in %s comes back to the old without a gap',
+  async (activity) => {
+    await forgetIn(activity, b)
+    const { epoch } = await kiln.state(kiln.test)
+    await kiln.engine.wake(kiln.test, 'lost')
+    await until('a replacement restores what is on record', async () => {
+      const { closed } = await kiln.state(kiln.test)
+      return closed?.body.changeKind === 'replacement' && closed.body.epoch > epoch
+        ? true
+        : undefined
+    })
+    expect(kiln.host.running(kiln.test).map((one) => one.digest)).toEqual([a])
+    expect((await kiln.state(kiln.test)).open).toBe(null)
+  },
+)
+
+test('drift that a host tells of is on record, and what died is replaced under the same key', async () => {
+  await kiln.done(kiln.test, { kind: 'scale', instances: 2 })
+  const [died, lives] = kiln.host.running(kiln.test)
+  kiln.host.kill(died!.name)
+  const before = await kiln.kinds()
+  await kiln.engine.drift(kiln.test, [
+    { instance: died!.name, cause: 'stopped', found: 'exited', expected: 'running' },
+  ])
+  await until('the replacement is on record', async () =>
+    (await kiln.state(kiln.test)).closed?.body.changeKind === 'replacement' ? true : undefined,
+  )
+  expect((await kiln.kinds()).slice(before.length)).toEqual(['drift', 'change', 'activation'])
+  const now = kiln.host.serving(kiln.test)
+  expect(now.map((one) => one.digest)).toEqual([a, a])
+  expect(now.map((one) => one.id)).toContain(lives!.id)
+  expect(now.map((one) => one.id)).not.toContain(died!.id)
+})
+
+test('kinds of change go through the same steps: rollback holds, release lifts, scale needs no key', async () => {
+  await kiln.done(kiln.test, promotion(b))
+  await kiln.done(kiln.test, { kind: 'rollback', to: null })
+  expect(served()).toEqual([a])
+  expect((await kiln.state(kiln.test)).hold).not.toBe(null)
+  await kiln.done(kiln.test, { kind: 'scale', instances: 3 })
+  expect(served()).toEqual([a, a, a])
+  await kiln.done(kiln.test, { kind: 'release' })
+  expect((await kiln.state(kiln.test)).hold).toBe(null)
+  expect((await kiln.kinds()).slice(-9)).toEqual([
+    ...change,
+    ...change,
+    'change',
+    'activation',
+    'release',
+  ])
+})

@@ -1,0 +1,262 @@
+import { TestWorkflowEnvironment } from '@temporalio/testing'
+import type { Client } from '@temporalio/client'
+import { join } from 'node:path'
+import { pino } from 'pino'
+import { digestOfJson } from '../../signing/canonical.ts'
+import type { Digest } from '../../src/domain/digest.ts'
+import { environmentOf, type EnvironmentState } from '../../src/domain/ledger.ts'
+import type { EnvironmentName } from '../../src/domain/name.ts'
+import { hasEnded, type Operation } from '../../src/domain/operation.ts'
+import { changeId, type ChangeRequest, type Wish } from '../../src/domain/request.ts'
+import type { CheckedTemplate } from '../../src/domain/template.ts'
+import { ledgerActivities } from '../../src/ledger/activities.ts'
+import { openLedger, type LedgerWriter } from '../../src/ledger/ledger-writer.ts'
+import { workflowBundle } from '../../src/main/bundle-workflows.ts'
+import { createEngine, type Engine } from '../../src/main/engine.ts'
+import { deliveryId } from '../../src/main/operations.ts'
+import { createWorker, installRuntime } from '../../src/main/temporal.ts'
+import { promoteActivities } from '../../src/promote/activities.ts'
+import { deliveryActivities } from '../../src/promote/delivery-activities.ts'
+import { registryActivities } from '../../src/registry/activities.ts'
+import type { BlobStore } from '../../src/store/blob-store.ts'
+import { Stage } from '../helpers/activity-faults.ts'
+import { findTool } from '../helpers/find-tool.ts'
+import { memorySigner, origin } from '../helpers/ledger-signer.ts'
+import { memoryStore } from '../helpers/memory-store.ts'
+import { commitNamed, FakeBuilder } from './fake-builder.ts'
+import { FakeHost } from './fake-host.ts'
+
+const logger = pino({ level: 'silent' })
+const bundles = join(import.meta.dirname, '../../.cache')
+export const person = { name: 'tester', kind: 'token' } as const
+
+/** A Temporal server for tests, with workers taken on and off. */
+export type TestTemporal = { address: string; client: Client; close: () => Promise<void> }
+
+/** `continueAsNewAfter`: after how many events the server suggests a new run; its own limit otherwise. */
+export async function testTemporal(
+  options: { continueAsNewAfter?: number } = {},
+): Promise<TestTemporal> {
+  installRuntime(logger)
+  const { continueAsNewAfter } = options
+  const env = await TestWorkflowEnvironment.createLocal({
+    server: {
+      executable: { type: 'existing-path', path: findTool('temporal') },
+      log: { format: 'pretty', level: 'error' },
+      extraArgs:
+        continueAsNewAfter === undefined
+          ? []
+          : [
+              '--dynamic-config-value',
+              `limit.historyCount.suggestContinueAsNew=${continueAsNewAfter}`,
+            ],
+    },
+  })
+  return { address: env.address, client: env.client, close: () => env.teardown() }
+}
+
+export type KilnInMemory = {
+  /** Names of its own, so that the Kilns of one Temporal server do not meet. */
+  dev: EnvironmentName
+  test: EnvironmentName
+  prod: EnvironmentName
+  repository: string
+  engine: Engine
+  client: Client
+  ledger: LedgerWriter
+  store: BlobStore
+  host: FakeHost
+  builder: FakeBuilder
+  stage: Stage
+  /** Asks an environment for something, and gives the operation's id. */
+  ask: (environment: EnvironmentName, wish: Wish, tail?: string) => Promise<string>
+  /** Follows an operation of an environment to its end. */
+  ended: (environment: EnvironmentName, id: string) => Promise<Operation>
+  /** Delivers a commit to its end, waits until its first environment has it, and gives the artifact. */
+  deliver: (name: string) => Promise<Digest>
+  /** Asks for something that shall go well, and waits for it. */
+  done: (environment: EnvironmentName, wish: Wish) => Promise<Operation>
+  state: (environment: EnvironmentName) => Promise<EnvironmentState>
+  /** The kinds of everything on record, in log order. */
+  kinds: () => Promise<string[]>
+  close: () => Promise<void>
+}
+
+type Wrap = <A extends object>(activities: A) => A
+
+/**
+ * Kiln's workflows on a real Temporal server. What is decided and logged is real (in memory); building,
+ * the host and the edge are fakes that keep their contracts. `wrap` breaks every activity in one way.
+ */
+export async function kilnInMemory(
+  { address, client }: TestTemporal,
+  { wrap = (activities) => activities }: { wrap?: Wrap } = {},
+): Promise<KilnInMemory> {
+  const { store, head } = memoryStore()
+  const signer = memorySigner()
+  const ledger = openLedger({ store, head, signer, trust: signer.trust, logger })
+  const host = new FakeHost(ledger.refresh)
+  const app = `a${Math.random().toString(36).slice(2, 10)}`
+  const repository = `/repository/${app}`
+  const builder = new FakeBuilder(app, store)
+  const stage = new Stage()
+  const hostName = `h-${app}`
+  const engine = createEngine({ client, host: hostName })
+  const worker = async (taskQueue: string, activities: object, bundlePath?: string) =>
+    createWorker({
+      address,
+      taskQueue,
+      activities: wrap(stage.wrap(activities)),
+      concurrent: 20,
+      logger,
+      ...(bundlePath === undefined ? {} : { bundlePath }),
+    })
+  const workers = await Promise.all([
+    worker('control', controlActivities({ ledger, store, engine }), await workflowBundle(bundles)),
+    worker('build', builder.activities()),
+    worker(`host.${hostName}`, host.activities()),
+  ])
+  const running = Promise.all(workers.map((one) => one.run()))
+
+  const ended = async (environment: EnvironmentName, id: string): Promise<Operation> =>
+    until(`${id} ends`, async () => {
+      const operation = await engine.environmentOperation(environment, id)
+      return operation !== null && hasEnded(operation) ? operation : undefined
+    })
+  const ask = async (environment: EnvironmentName, wish: Wish, tail = randomTail()) => {
+    const request = requestOf(environment, wish, tail)
+    await engine.request(request)
+    return request.id
+  }
+  return {
+    engine,
+    client,
+    ledger,
+    store,
+    host,
+    builder,
+    stage,
+    repository,
+    ask,
+    ended,
+    dev: `${app}/dev`,
+    test: `${app}/test`,
+    prod: `${app}/prod`,
+    state: async (environment) => environmentOf(await ledger.refresh(), environment),
+    async done(environment, wish) {
+      const operation = await ended(environment, await ask(environment, wish))
+      if (operation.state === 'succeeded') return operation
+      throw new Error(`${operation.state}: ${operation.failure?.message}`)
+    },
+    async deliver(name) {
+      const commit = commitNamed(name)
+      const id = deliveryId(repository, commit, '')
+      await engine.startDelivery({
+        id,
+        repository,
+        revision: commit,
+        useCache: true,
+        principal: person,
+        requestedAt: new Date().toISOString(),
+      })
+      await client.workflow.getHandle(id).result()
+      const operation = await engine.progress(id)
+      const { change, digest } = operation?.result ?? {}
+      if (typeof change === 'string') await ended(`${app}/dev`, change)
+      return digest as Digest
+    },
+    async kinds() {
+      await ledger.refresh()
+      return ledger.facts().map((fact) => fact.kind)
+    },
+    async close() {
+      for (const one of workers) one.shutdown()
+      await running
+    },
+  }
+}
+
+function randomTail(): string {
+  return Math.random().toString(36).slice(2)
+}
+
+export function requestOf(environment: EnvironmentName, wish: Wish, tail: string): ChangeRequest {
+  return {
+    id: changeId(environment, tail),
+    environment,
+    wish,
+    reason: 'test',
+    principal: person,
+    requestedAt: new Date().toISOString(),
+  }
+}
+
+export function promotion(digest: Digest): Wish {
+  return { kind: 'promotion', digest, automatic: false }
+}
+
+const now = () => new Date()
+
+function controlActivities({
+  ledger,
+  store,
+  engine,
+}: {
+  ledger: LedgerWriter
+  store: BlobStore
+  engine: Engine
+}) {
+  const templates = new Map<Digest, CheckedTemplate>()
+  return {
+    ...ledgerActivities({
+      decide: ledger.decide,
+      ledger: ledger.refresh,
+      publishedBundle: ledger.publishedBundle,
+      verify: ledger.verify,
+      async blob(digest) {
+        const bytes = await store.get(`blobs/sha256/${digest.slice('sha256:'.length)}`)
+        return bytes ?? Promise.reject(new Error(`no blob ${digest}`))
+      },
+      origin,
+      version: '0.0.0',
+      policy: { name: 'test', digest: digestOfJson('policy') },
+      now,
+    }),
+    ...promoteActivities({ ledger: ledger.refresh, digestOfJson, request: engine.request, now }),
+    ...deliveryActivities({
+      ledger: ledger.refresh,
+      digestOfJson,
+      templates: {
+        put: async (template) => void templates.set(template.lock, template),
+        get: async (lock) => templates.get(lock),
+      },
+      engine: {
+        build: engine.build,
+        async deliver({ repository, commit }) {
+          const id = deliveryId(repository, commit, '')
+          await engine.startDelivery({
+            id,
+            repository,
+            revision: commit,
+            useCache: true,
+            principal: { name: 'kiln', kind: 'kiln' },
+            requestedAt: now().toISOString(),
+          })
+          await engine.awaitDelivery(id)
+        },
+      },
+    }),
+    ...registryActivities({ store }),
+  }
+}
+
+/** Looks again and again until `look` gives something. */
+export async function until<T>(what: string, look: () => Promise<T | undefined>): Promise<T> {
+  const end = Date.now() + 50_000
+  for (;;) {
+    const found = await look()
+    if (found !== undefined) return found
+    if (Date.now() > end) throw new Error(`never came true: ${what}`)
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+}
