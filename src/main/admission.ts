@@ -1,4 +1,5 @@
 import { verifyKey } from '../../signing/verify-key.ts'
+import type { Digest } from '../domain/digest.ts'
 import { environmentOf } from '../domain/ledger.ts'
 import { KilnError } from '../domain/error.ts'
 import type { Admission } from '../runtime/activities.ts'
@@ -8,10 +9,15 @@ import { readDefinition, type LedgerView } from './ledger-view.ts'
  * The host's own judgement, from the store alone: the key's bundle, the whole log under a signed
  * checkpoint, and what the host saw before. A ledger that ends earlier than that is not believed.
  */
-export function createAdmission({ store, reader, trust }: LedgerView): Admission {
+export function createAdmission(
+  { store, reader, trust }: LedgerView,
+  /** The host's own memory of denials, which outlives every ledger it is shown later. */
+  deny: (digests: readonly Digest[]) => Promise<void>,
+): Admission {
   return {
     async check({ environment, digest, definition, key, seen }) {
       const ledger = await reader.refresh()
+      await deny([...ledger.denied.keys()])
       const state = environmentOf(ledger, environment)
       if (state.epoch < seen.epoch) {
         throw new KilnError(

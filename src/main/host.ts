@@ -36,7 +36,7 @@ await runProcess('host', async ({ config, paths, logger, crashPoint }) => {
       ...shared,
       docker,
       naming,
-      admission: createAdmission(view),
+      admission: createAdmission(view, fence.deny),
       pull: pullFrom(docker, registry),
     }),
     ...edgeActivities({
