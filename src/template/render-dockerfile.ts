@@ -40,8 +40,8 @@ function withArgs(
   args: RenderOptions['args'],
 ): Instruction[] {
   const first = instructions.findIndex(({ keyword }) => keyword === 'RUN')
-  if (first === -1) return [...instructions]
   const pairs = Object.entries(args).toSorted(([a], [b]) => (a < b ? -1 : 1))
+  if (first === -1 || pairs.length === 0) return [...instructions]
   // One instruction: the engine makes a step of each, and takes time for it.
   const block: Instruction = { keyword: 'ARG', pairs }
   return instructions.toSpliced(first, 0, block)
