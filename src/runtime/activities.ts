@@ -10,7 +10,7 @@ import { ensureNetwork, findContainers, type Found } from './engine.ts'
 import type { HostFence } from './fence.ts'
 import { takeKey } from './host-record.ts'
 import type { Pull } from './image.ts'
-import { endInstances, ensureInstance, isOwn, type Workshop } from './instances.ts'
+import { endInstances, ensureInstance, isAsStarted, isOwn, type Workshop } from './instances.ts'
 import { networkName, type Naming } from './label.ts'
 import { answersReady, waitUntilReady } from './ready.ts'
 
@@ -51,7 +51,7 @@ export type Instance = Endpoint & {
   epoch: number
   /** The engine's word: `running`, `exited`, `paused`, … */
   state: string
-  /** Runs, was made by this host, and answers its readiness path now. */
+  /** Runs as this host started it, and answers its readiness path now. */
   healthy: boolean
 }
 
@@ -196,7 +196,7 @@ async function observed(workshop: Workshop, found: Found): Promise<Instance | nu
   const { labels } = found
   if (labels === null) return null
   const { port, readiness } = labels.settings
-  const alive = found.state === 'running' && found.address !== '' && isOwn(workshop, found)
+  const alive = found.state === 'running' && found.address !== '' && isAsStarted(workshop, found)
   return {
     name: found.name,
     id: found.id,

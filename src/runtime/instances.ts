@@ -139,6 +139,13 @@ export function isOwn({ fence }: Workshop, found: Found): boolean {
   return labels !== null && fence.record(labels.environment).made[found.id] !== undefined
 }
 
+/** Whether it also runs as Kiln started it: one that was started again by hand is Kiln's no more. */
+export function isAsStarted(workshop: Workshop, found: Found): boolean {
+  if (!isOwn(workshop, found) || found.labels === null) return false
+  const started = workshop.fence.record(found.labels.environment).made[found.id]
+  return started === '' || started === found.startedAt
+}
+
 /** For tests and for taking an app away: every container and the network, without grace. */
 export async function removeEnvironment(
   engine: Engine,

@@ -186,6 +186,19 @@ test('what Kiln did not make is ended even under a kept name', async () => {
   expect(await containersOf(host)).toEqual([second?.name])
 })
 
+test('an instance that was started again by hand is not healthy, however it answers', async () => {
+  const { request, instances } = await startGood()
+  await host.activities.waitReady({ ...request, instances })
+  const [touched, other] = instances
+  await docker.getContainer(touched?.id ?? '').restart({ t: 1 })
+  await host.activities.waitReady({ ...request, instances })
+  const { instances: seen } = await host.activities.observe({ environment })
+  expect(seen.map(({ id, state, healthy }) => ({ id, state, healthy }))).toEqual([
+    { id: touched?.id, state: 'running', healthy: false },
+    { id: other?.id, state: 'running', healthy: true },
+  ])
+})
+
 test('a paused instance is ended too', async () => {
   const { request, instances } = await startGood({ count: 1 })
   await docker.getContainer(instances[0]?.id ?? '').pause()
