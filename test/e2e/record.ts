@@ -66,9 +66,11 @@ export async function standing(kiln: KilnAtHand) {
   }
 }
 
+type OfChange = FactOf<'change'> | FactOf<'key'> | FactOf<'activation'>
+
 /** An environment's facts in log order, a group for each change. Throws when a fact stands before the first. */
-export async function changesOf(kiln: KilnAtHand, environment: string): Promise<Fact[][]> {
-  const groups: Fact[][] = []
+export async function changesOf(kiln: KilnAtHand, environment: string): Promise<OfChange[][]> {
+  const groups: OfChange[][] = []
   for (const fact of (await onRecord(kiln)).facts) {
     if (fact.kind !== 'change' && fact.kind !== 'key' && fact.kind !== 'activation') continue
     if (fact.body.environment !== environment) continue

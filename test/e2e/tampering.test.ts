@@ -1,0 +1,216 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { changeGreeting, type Repository } from '../../scripts/demo/repository.ts'
+import type { Client } from '../../src/api/client.ts'
+import { createDocker } from '../../src/docker/client.ts'
+import type { DriftCause } from '../../src/domain/statement.ts'
+import { startLoad, type LoadClient, type LoadReport } from '../helpers/load-client.ts'
+import { run, work } from './command.ts'
+import { activeDigest, delivered, ended, eventually, kilnAtHand } from './kiln-at-hand.ts'
+import type { KilnAtHand } from './kiln-at-hand.ts'
+import { changesOf, containersOf, onRecord, type Container } from './record.ts'
+
+const docker = createDocker({ socketPath: '/var/run/docker.sock' })
+let kiln: KilnAtHand
+let api: Client
+let repository: Repository
+let address: string
+let first: string
+let second: string
+
+beforeAll(async () => {
+  kiln = await kilnAtHand()
+  await kiln.up()
+  api = await kiln.api()
+  repository = await kiln.repository()
+  first = await toDev('first')
+  for (const environment of ['test', 'prod']) await work(kiln, 'promote', environment, first)
+  second = await toDev('second')
+  address = String((await prod()).address)
+}, 240_000)
+
+afterAll(async () => {
+  await kiln.remove()
+}, 120_000)
+
+function prod() {
+  return api.environment({ params: { app: 'hello', environment: 'prod' } })
+}
+
+/** A commit's artifact, active in dev. */
+async function toDev(message: string): Promise<string> {
+  await changeGreeting(repository, message)
+  const built = await delivered(api, repository, await repository.commit(message))
+  const digest = String(built.result['digest'])
+  await eventually(`dev serves ${message}`, 60, async () =>
+    (await activeDigest(api, 'hello/dev')) === digest ? true : undefined,
+  )
+  return digest
+}
+
+async function inProd(): Promise<Container[]> {
+  const all = await containersOf(kiln)
+  return all
+    .filter((one) => one.name.includes('.hello.prod.'))
+    .toSorted((a, b) => (a.name < b.name ? -1 : 1))
+}
+
+/** What prod's last activation adopted runs, all of it, and nothing else. */
+async function whole(count: number): Promise<Container[]> {
+  return eventually(`${count} instances serve`, 60, async () => {
+    const { open, running } = await prod()
+    const found = await inProd()
+    const ids = running.map((one) => one.id).toSorted()
+    const same =
+      found
+        .map((one) => one.id)
+        .toSorted()
+        .join() === ids.join()
+    const alive = found.every((one) => one.state === 'running')
+    return open === null && same && alive && ids.length === count ? found : undefined
+  })
+}
+
+function load(): LoadClient {
+  return startLoad(address, { path: '/work', connections: 2, delayMs: 2 })
+}
+
+/** Requests sent now reach every instance, and none fails. */
+async function servesAll(count: number): Promise<LoadReport> {
+  const report = await startLoad(address, {
+    path: '/work',
+    connections: 4,
+    maxRequests: 200,
+  }).stop()
+  expect(report).toMatchObject({ failed: 0, errors: [] })
+  expect(Object.keys(report.perInstance)).toHaveLength(count)
+  return report
+}
+
+const byId = ({ id }: Container) => docker.getContainer(id)
+const short = (digest: string) => digest.slice('sha256:'.length, 'sha256:'.length + 12)
+
+/** Another sealed artifact's container, under the instance's own name and with all of its labels. */
+async function impersonate(victim: Container): Promise<void> {
+  const { Config, NetworkSettings } = await byId(victim).inspect()
+  const [network = ''] = Object.keys(NetworkSettings.Networks)
+  const [other] = (await containersOf(kiln)).filter((one) => one.digest === second)
+  await byId(victim).remove({ force: true })
+  const intruder = await docker.createContainer({
+    name: victim.name,
+    Image: (await byId(other ?? victim).inspect()).Image,
+    Labels: Config.Labels,
+    HostConfig: { NetworkMode: network },
+  })
+  await intruder.start()
+}
+
+describe('an instance of prod', () => {
+  type Case = {
+    /** On a busy machine the moment between two events is long enough to be seen by itself. */
+    causes: readonly DriftCause[]
+    what: string
+    tamper: (victim: Container) => Promise<unknown>
+  }
+  const cases: Case[] = [
+    { what: 'stopped', causes: ['stopped'], tamper: (one) => byId(one).stop({ t: 1 }) },
+    { what: 'removed', causes: ['removed'], tamper: (one) => byId(one).remove({ force: true }) },
+    {
+      what: 'restarted',
+      causes: ['restarted', 'stopped'],
+      tamper: (one) => byId(one).restart({ t: 1 }),
+    },
+    { what: 'paused', causes: ['paused'], tamper: (one) => byId(one).pause() },
+    { what: 'exchanged for another digest', causes: ['foreign', 'removed'], tamper: impersonate },
+  ]
+
+  test.each(cases)(
+    '$what by hand is replaced, with the reason on record',
+    async ({ causes, tamper }) => {
+      const [victim, other] = await whole(2)
+      if (victim === undefined || other === undefined) throw new Error('prod has two instances')
+      const known = (await onRecord(kiln)).of('drift').length
+      const epoch = (await prod()).epoch
+      const traffic = load()
+      await tamper(victim)
+      await eventually('a replacement has ended', 60, async () => {
+        const now = await prod()
+        return now.epoch > epoch && now.open === null ? true : undefined
+      })
+      const after = await whole(2)
+      const { ok } = await traffic.stop()
+      expect(ok).toBeGreaterThan(0)
+      // The untouched one served on; the other is a new container.
+      expect(after.map((one) => one.id)).toContain(other.id)
+      expect(after.map((one) => one.id)).not.toContain(victim.id)
+      expect(new Set(after.map((one) => one.digest))).toEqual(new Set([first]))
+
+      const { ledger, of } = await onRecord(kiln)
+      const drifts = of('drift').slice(known)
+      expect(drifts.map(({ body }) => body.environment)).toContain('hello/prod')
+      const told = drifts.filter(({ body }) => body.instance === victim.name)
+      expect(told.filter(({ body }) => causes.includes(body.cause))).not.toEqual([])
+      const [last] = (await changesOf(kiln, 'hello/prod')).slice(-1)
+      expect(last?.map((fact) => fact.kind)).toEqual(['change', 'activation'])
+      expect(last?.[0]?.body).toMatchObject({ changeKind: 'replacement', requestedBy: 'kiln' })
+      expect(ledger.void.size).toBe(0)
+      await servesAll(2)
+      const history = await run(kiln, 'history', 'hello/prod', '--limit', '1')
+      expect(history.stdout).toContain('replacement\tactive\t')
+      expect(history.stdout).toContain(victim.name)
+    },
+  )
+})
+
+test('scale is a change without a key: more instances, and back', async () => {
+  const { active } = await prod()
+  for (const count of [3, 2]) {
+    const traffic = load()
+    const { exitCode, operation } = await work(kiln, 'scale', 'prod', String(count))
+    expect({ exitCode, state: operation.state }).toEqual({ exitCode: 0, state: 'succeeded' })
+    expect(await traffic.stop()).toMatchObject({ failed: 0, errors: [] })
+    await whole(count)
+    await servesAll(count)
+    const [last] = (await changesOf(kiln, 'hello/prod')).slice(-1)
+    expect(last?.map((fact) => fact.kind)).toEqual(['change', 'activation'])
+    expect(last?.[0]?.body).toMatchObject({ changeKind: 'scale', instances: count })
+  }
+  expect((await prod()).active).toEqual(active)
+  const many = await work(kiln, 'scale', 'prod', '5')
+  expect(many.exitCode).toBe(5)
+  expect(many.operation.failure?.message).toContain('may have 2 to 4 instances, not 5')
+})
+
+test('a rollback stays rolled back until it is released, and history says who and why', async () => {
+  await work(kiln, 'promote', 'test', second)
+  await work(kiln, 'promote', 'prod', second)
+  const back = await work(kiln, 'rollback', 'prod', '--previous', '--reason', 'it answers nonsense')
+  expect(back).toMatchObject({ exitCode: 0, operation: { state: 'succeeded' } })
+  expect(await activeDigest(api, 'hello/prod')).toBe(first)
+  const [row = ''] = (await run(kiln, 'history', 'prod', '--limit', '1')).stdout.split('\n')
+  const [, kind, outcome, key, to, from, , by, , reason] = row.split('\t')
+  expect({ kind, outcome, key, to, from, by, reason }).toEqual({
+    kind: 'rollback',
+    outcome: 'active',
+    key: '3',
+    to: short(first),
+    from: short(second),
+    by: 'token',
+    reason: 'it answers nonsense',
+  })
+
+  expect((await work(kiln, 'rollback', 'dev', '--to', short(first))).exitCode).toBe(0)
+  await changeGreeting(repository, 'third')
+  const built = await delivered(api, repository, await repository.commit('third'))
+  const refused = await ended(api, { id: String(built.result['change']) })
+  expect(refused).toMatchObject({ state: 'refused', result: { rule: 'held' } })
+  expect(await activeDigest(api, 'hello/dev')).toBe(first)
+  expect((await run(kiln, 'environments')).stdout).toMatch(/^hello\/dev\t.*held by token/m)
+
+  expect((await work(kiln, 'release', 'dev', '--reason', 'mended')).exitCode).toBe(0)
+  expect((await work(kiln, 'release', 'dev')).exitCode).toBe(5)
+  await toDev('fourth')
+  const { of } = await onRecord(kiln)
+  expect(of('release').map((fact) => fact.body)).toMatchObject([
+    { environment: 'hello/dev', reason: 'mended', requestedBy: 'token' },
+  ])
+})
