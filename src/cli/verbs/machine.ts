@@ -20,7 +20,7 @@ export const machine: Verb = (program, run) => {
     )
   program
     .command('down')
-    .description('stop them, in order')
+    .description('stop them, the edge included; instances stay for the next up')
     .action(
       run(async (session) => {
         const local = await session.cli.local()
