@@ -40,14 +40,14 @@ export async function canonicalise(
   const image = await parseImage(store, built.manifest)
   checkBase(base, image)
   const baseTree = await readBaseTree(folders, { digest: built.base, image: base })
-  const latest = built.source.committedAt
+  const time = built.source.committedAt
   const spool = await openSpool(folders.scratchFolder)
   try {
     const tree = await mergeNewLayers(store, { base, image, baseTree, spool })
     const settled = settledTree(baseTree, tree)
     const plan = planLayer(baseTree, settled)
     const layer =
-      plan.length === 0 ? null : await store.putBlob(writeCanonicalLayer(plan, { spool, latest }))
+      plan.length === 0 ? null : await store.putBlob(writeCanonicalLayer(plan, { spool, time }))
     const manifest = writeFilesManifest(settled, { times: false })
     const files = await store.putBlob(oneChunk(Buffer.from(manifest)))
     const artifact = await writeArtifact(store, { base, image, layer, built })

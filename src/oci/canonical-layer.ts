@@ -10,22 +10,23 @@ import { invalidImage } from './tree.ts'
 const noDevice = { major: 0, minor: 0 }
 
 /**
- * The bytes of the canonical layer: the planned entries, times cut to `latest` (the commit's, seconds
- * since 1970), numeric owners. The same plan always gives the same bytes.
+ * The bytes of the canonical layer: the planned entries, all of one `time` (the commit's, seconds since
+ * 1970), numeric owners. An engine's cache gives back what an earlier commit's build wrote, so no time
+ * that a build wrote may count. The same plan always gives the same bytes.
  */
 export function writeCanonicalLayer(
   entries: readonly LayerEntry[],
-  { spool, latest }: { spool: Spool; latest: number },
+  { spool, time }: { spool: Spool; time: number },
 ): AsyncGenerator<Uint8Array> {
-  return writeTar(outputsOf(entries, { spool, latest }))
+  return writeTar(outputsOf(entries, { spool, time }))
 }
 
 function* outputsOf(
   entries: readonly LayerEntry[],
-  { spool, latest }: { spool: Spool; latest: number },
+  { spool, time }: { spool: Spool; time: number },
 ): Generator<TarOutput> {
   for (const entry of entries) {
-    const header = headerOf(entry, latest)
+    const header = headerOf(entry, time)
     if (entry.kind === 'node' && entry.node.type === 'file') {
       const { content } = entry.node
       if (content === null) throw invalidImage(entry.name, 'a hard link whose content is not in it')
@@ -34,7 +35,7 @@ function* outputsOf(
   }
 }
 
-function headerOf(entry: LayerEntry, latest: number): TarEntry {
+function headerOf(entry: LayerEntry, time: number): TarEntry {
   if (entry.kind === 'whiteout') {
     return {
       type: 'file',
@@ -44,14 +45,14 @@ function headerOf(entry: LayerEntry, latest: number): TarEntry {
       uid: 0,
       gid: 0,
       size: 0,
-      mtime: latest,
+      mtime: time,
       device: noDevice,
       xattrs: noXattrs,
     }
   }
   const { name, node } = entry
   const { mode, uid, gid, xattrs } = node
-  const common = { mode, uid, gid, mtime: Math.min(node.mtime, latest) }
+  const common = { mode, uid, gid, mtime: time }
   if (entry.kind === 'link') {
     const shared = { size: 0, device: noDevice, xattrs: noXattrs }
     return { ...common, ...shared, name, type: 'link', linkname: entry.to }

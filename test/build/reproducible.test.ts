@@ -49,6 +49,7 @@ type Variation = {
   environment?: Record<string, string>
   umask?: string
   runArgs?: Record<string, string>
+  committedAt?: number
 }
 
 /** libfaketime travels in the source, so that it is there to move the clock of RUN, and is the same for all. */
@@ -60,6 +61,7 @@ function sourceFiles(): Record<string, string> {
 
 async function buildInChild(variation: Variation): Promise<ChildAnswer> {
   const { dockerfile = eventful, umask = '022', environment = {} } = variation
+  const { committedAt = source.committedAt } = variation
   const build = `build:${crypto.randomUUID()}`
   const checked = { ...template, dockerfile: await putText(templates.store, dockerfile) }
   const request: ChildRequest = {
@@ -67,7 +69,13 @@ async function buildInChild(variation: Variation): Promise<ChildAnswer> {
     storeRoot: templates.storeRoot,
     files: sourceFiles(),
     fetch: { build, template: checked },
-    image: { build, app, template: checked, source, useCache: variation.useCache },
+    image: {
+      build,
+      app,
+      template: checked,
+      source: { ...source, committedAt },
+      useCache: variation.useCache,
+    },
     runArgs: variation.runArgs ?? {},
   }
   const script = join(import.meta.dirname, '..', 'helpers', 'build-child.ts')
@@ -114,6 +122,15 @@ test('the same source gives the same digest under another clock, time zone and u
   expect(cached.artifact).toBe(first.artifact)
   await room.activities.compareArtifacts({ recorded: first, rebuilt: later })
   expect(later.artifact).toBe(first.artifact)
+}, 300_000)
+
+test('steps that the cache has of an earlier commit leave nothing of its time', async () => {
+  await buildInChild({ useCache: true })
+  const committedAt = source.committedAt + 60
+  const cached = await buildInChild({ useCache: true, committedAt })
+  expect(cached.lines.join('\n')).toContain('Using cache')
+  const anew = await buildInChild({ useCache: false, committedAt })
+  expect(cached.artifact).toBe(anew.artifact)
 }, 300_000)
 
 test('a RUN that writes the clock into a file is found out, and the file named', async () => {
