@@ -20,13 +20,14 @@ const retry = {
   maximumInterval: '5 seconds',
 } as const satisfies ActivityOptions['retry']
 
-/** Decisions: short, in the server's process. */
+/** Decisions: short, in the server's process; a dead server is noticed by its silence. */
 export const control = proxyActivities<
   LedgerActivities & PromoteActivities & RegistryActivities & DeliveryActivities
 >({
   taskQueue: 'control',
   startToCloseTimeout: '1 minute',
   scheduleToCloseTimeout: '1 hour',
+  heartbeatTimeout: '10 seconds',
   retry,
 })
 

@@ -95,6 +95,8 @@ export async function createWorker(input: {
       : {
           workflowBundle: { codePath: input.bundlePath },
           maxCachedWorkflows: 100,
+          // What was promised to a worker that is gone goes to the next one after this.
+          stickyQueueScheduleToStartTimeout: '2 seconds',
           workflowThreadPoolSize: 1,
         }),
   })
