@@ -1,6 +1,6 @@
 import { resolve } from 'node:path'
 import { parseArgs } from 'node:util'
-import { judgePatched, judgeUnpatched, type Verdict } from './mutants/judge.ts'
+import { judgePatched, judgeUnpatched, type Ground, type Verdict } from './mutants/judge.ts'
 import { mutantsFolder, readMutants, type Mutant } from './mutants/patch.ts'
 import { runTests } from './mutants/run-test.ts'
 import { copyTree, type TreeCopy } from './mutants/tree-copy.ts'
@@ -19,7 +19,7 @@ type Result = { mutant: Mutant; verdict: Verdict; seconds: number }
 const root = resolve(import.meta.dirname, '..')
 
 /** Every name of the file at once: the machine does the slow part of a file's set-up one time. */
-async function unpatched(copy: TreeCopy, mutants: readonly Mutant[]): Promise<Verdict[]> {
+async function unpatched(copy: TreeCopy, mutants: readonly Mutant[]): Promise<Ground[]> {
   const [first] = mutants
   if (first === undefined) return []
   const run = await runTests(

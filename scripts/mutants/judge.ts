@@ -1,15 +1,20 @@
 import type { Mutant } from './patch.ts'
 import type { FileRun } from './run-test.ts'
 
-/** `killed`: the test failed where it should. Everything else is a failure, with its reason. */
-export type Verdict = { kind: 'killed' } | { kind: 'failed'; why: string }
+type Failed = { kind: 'failed'; why: string }
 
-/** Whether the mutant's tests prove anything: there is at least one, and all pass without the patch. */
-export function judgeUnpatched(mutant: Mutant, run: FileRun): Verdict {
+/** `killed`: the test failed where it should. Everything else is a failure, with its reason. */
+export type Verdict = { kind: 'killed' } | Failed
+
+/** Whether a mutant's tests can prove anything. */
+export type Ground = { kind: 'sound' } | Failed
+
+/** There is at least one test of the name, and all of them pass without the patch. */
+export function judgeUnpatched(mutant: Mutant, run: FileRun): Ground {
   const tests = namedTests(mutant, run)
   if (tests.length === 0) return failed(run.problem ?? `no test is named «${mutant.testName}»`)
   const broken = tests.find((test) => !test.passed)
-  if (broken === undefined) return { kind: 'killed' }
+  if (broken === undefined) return { kind: 'sound' }
   return failed(`the test fails without the patch too: ${broken.name}\n${broken.output.trim()}`)
 }
 
@@ -30,6 +35,6 @@ function namedTests({ testName }: Mutant, { tests }: FileRun): FileRun['tests'] 
   return tests.filter(({ name }) => name.includes(testName))
 }
 
-function failed(why: string): Verdict {
+function failed(why: string): Failed {
   return { kind: 'failed', why }
 }

@@ -91,8 +91,10 @@ async function codeOf(root: string, stack: string): Promise<string[]> {
   return lines
 }
 
+/** A full name is joined with spaces in the report, and with ` > ` where the pattern is applied. */
 function literally(text: string): string {
-  return text.replace(/[\\^$.*+?()[\]{}|]/g, String.raw`\$&`)
+  const escaped = text.replace(/[\\^$.*+?()[\]{}|]/g, String.raw`\$&`)
+  return escaped.replaceAll(' ', '(?: > | )')
 }
 
 function lastLines(text: string): string {
