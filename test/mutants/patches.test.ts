@@ -1,6 +1,8 @@
-import { relative, resolve } from 'node:path'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join, relative, resolve } from 'node:path'
 import { execa } from 'execa'
-import { expect, test } from 'vitest'
+import { expect, onTestFinished, test } from 'vitest'
 import { z } from 'zod'
 import { judgePatched, judgeUnpatched } from '../../scripts/mutants/judge.ts'
 import { parseHeader, readMutants } from '../../scripts/mutants/patch.ts'
@@ -26,19 +28,23 @@ test('the protections that must have a mutant have one', () => {
 })
 
 test.each(mutants)('$name applies to the tree as it is', async ({ path }) => {
-  await execa('git', ['apply', '--check', path], { cwd: root })
+  const applied = await execa('git', ['apply', '--check', path], { cwd: root, reject: false })
+  expect(applied.stderr).toBe('')
+  expect(applied.exitCode).toBe(0)
 })
 
 test('each names a test that vitest finds', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'kiln-mutants-list-'))
+  onTestFinished(() => rm(folder, { recursive: true, force: true }))
+  const list = join(folder, 'tests.json')
   const files = [...new Set(mutants.map((one) => one.test))]
-  const listed = await execa('vitest', ['list', '--json', ...files], {
-    cwd: root,
-    preferLocal: true,
-    env: { KILN_TEST_SUMMARY: undefined },
-  })
+  // Without static parsing tables have the names of their rows. With `=` after `--json`: vitest would
+  // take a file that follows it for the one to write to.
+  const args = ['list', '--staticParse=false', `--json=${list}`, ...files]
+  await execa('vitest', args, { cwd: root, preferLocal: true })
   const found = z
     .array(z.object({ name: z.string(), file: z.string() }))
-    .parse(JSON.parse(listed.stdout))
+    .parse(JSON.parse(await readFile(list, 'utf8')))
     .map(({ name, file }) => `${relative(root, file)}: ${name.replaceAll(' > ', ' ')}`)
   const lost = mutants.filter(
     ({ test: file, testName }) =>
