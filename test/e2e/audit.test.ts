@@ -1,0 +1,207 @@
+import { execa } from 'execa'
+import { readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { delimiter, dirname, join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import type { Repository } from '../../scripts/demo/repository.ts'
+import type { Client } from '../../src/api/client.ts'
+import { findTool } from '../helpers/find-tool.ts'
+import { run, work } from './command.ts'
+import { activeDigest, delivered, eventually, kilnAtHand } from './kiln-at-hand.ts'
+import type { KilnAtHand } from './kiln-at-hand.ts'
+import { containersOf, onRecord } from './record.ts'
+
+let kiln: KilnAtHand
+let api: Client
+let repository: Repository
+let digest: string
+
+beforeAll(async () => {
+  kiln = await kilnAtHand()
+  await kiln.up()
+  api = await kiln.api()
+  repository = await kiln.repository()
+  const built = await delivered(api, repository, await repository.commit('first'))
+  digest = String(built.result['digest'])
+  await eventually('dev serves', 60, async () =>
+    (await activeDigest(api, 'hello/dev')) === digest ? true : undefined,
+  )
+  for (const environment of ['hello/test', 'hello/prod']) {
+    await work(kiln, 'promote', environment, digest)
+  }
+}, 240_000)
+
+afterAll(async () => {
+  await kiln.remove()
+}, 120_000)
+
+describe('on the machine', () => {
+  test('status lists every process, a second up says that all runs, doctor misses nothing', async () => {
+    const status = await run(kiln, 'status')
+    expect(status.exitCode).toBe(0)
+    const rows = status.stdout.split('\n').map((line) => line.split('\t').slice(0, 2).join(' '))
+    expect(rows.toSorted()).toEqual(
+      ['build', 'haproxy', 'host', 'server', 'signer', 'temporal'].map((name) => `${name} ready`),
+    )
+    const again = await run(kiln, 'up')
+    expect(again).toMatchObject({ exitCode: 0, stdout: status.stdout })
+    expect(again.stderr).toContain('everything runs already')
+    const doctor = await run(kiln, 'doctor')
+    expect(doctor.exitCode).toBe(0)
+    for (const name of ['Node', 'HAProxy', 'git']) expect(doctor.stdout).toContain(name)
+    expect(doctor.stdout).not.toContain('\tmissing\t')
+  })
+
+  test('a killed process is started again and says so', async () => {
+    const pid = await kiln.pid('host')
+    process.kill(pid, 'SIGKILL')
+    await eventually('the host runs again', 30, async () => {
+      const { stdout } = await run(kiln, 'status')
+      return /^host\tready\t\d+\t1\t/m.test(stdout) ? true : undefined
+    })
+    expect(await kiln.pid('host')).not.toBe(pid)
+    const log = await readFile(join(kiln.home, 'logs/supervisor.log'), 'utf8')
+    expect(log).toMatch(/host.*(SIGKILL|again)/)
+    const { exitCode } = await work(kiln, 'scale', 'hello/prod', '3')
+    expect(exitCode).toBe(0)
+  })
+
+  test.each([
+    'status',
+    'doctor',
+    'up',
+    'template list',
+    'template show node-service',
+    'template check node-service',
+    'environments',
+    'history hello/prod',
+    'history hello',
+    'operations',
+    'watch list',
+    'fsck',
+    'reindex',
+    'verify hello/prod',
+    'logs hello/dev',
+    'history hello/none',
+    'promote hello/prod sha256:none',
+    'verify nothing',
+    'logs hello/none',
+  ])('%s --json is data alone, its first field the version', async (line) => {
+    const { stdout } = await run(kiln, ...line.split(' '), '--json')
+    for (const text of stdout.split('\n')) {
+      const document = JSON.parse(text) as Record<string, unknown>
+      expect(Object.entries(document)[0]).toEqual(['version', 1])
+    }
+  })
+})
+
+/** How one may ask what to verify. */
+function forms(): string[] {
+  return [digest, digest.slice(7, 19), 'hello/prod', 'hello/prod@1', 'hello/dev@1']
+}
+
+describe('the truth', () => {
+  test('is verified form by form, and the printed line of cosign says the same', async () => {
+    for (const what of forms()) {
+      const { exitCode, stdout } = await run(kiln, 'verify', what)
+      expect({ what, exitCode }).toEqual({ what, exitCode: 0 })
+      expect(stdout.split('\n').length).toBeGreaterThan(3)
+      for (const line of stdout.split('\n')) expect(line.split('\t')[1]).toBe('ok')
+    }
+    const { stderr } = await run(kiln, 'verify', 'hello/prod')
+    const command = /^repeat it: (.+)$/m.exec(stderr)?.[1] ?? ''
+    expect(command).toContain(`cosign verify-attestation --key ${kiln.home}/trust/promote.pub `)
+    const { exitCode, stdout } = await shell(command)
+    expect(exitCode).toBe(0)
+    const payloads = stdout.split('\n').map((line) => JSON.parse(line) as { payload: string })
+    const keys = payloads.map(({ payload }) => Buffer.from(payload, 'base64').toString())
+    expect(keys.some((key) => key.includes('hello/prod') && key.includes(digest.slice(7)))).toBe(
+      true,
+    )
+    const other = command.replace('promote.pub', 'record.pub')
+    expect((await shell(other)).exitCode).not.toBe(0)
+  })
+
+  test('stands without any process: verified, whole, and the index is made anew the same', async () => {
+    const byServer = await run(kiln, 'reindex')
+    expect(await run(kiln, 'reindex')).toEqual(byServer)
+    const before = await containersOf(kiln)
+    await kiln.down()
+    expect((await run(kiln, 'status')).exitCode).toBe(3)
+    // Instances outlive Kiln's own processes.
+    expect(await containersOf(kiln)).toEqual(before)
+    for (const what of forms()) {
+      expect({ what, ...(await run(kiln, 'verify', what)) }).toMatchObject({ what, exitCode: 0 })
+    }
+    const whole = await run(kiln, 'fsck')
+    const { facts } = await onRecord(kiln)
+    expect(whole).toMatchObject({
+      exitCode: 0,
+      stdout: expect.stringMatching(new RegExp(`^${facts.length}\\t`)),
+    })
+    await rm(join(kiln.home, 'index'), { recursive: true })
+    expect(await run(kiln, 'reindex')).toMatchObject({ exitCode: 0, stdout: byServer.stdout })
+  })
+
+  test.each([
+    { what: 'a bundle', folder: 'bundles/leaf' },
+    { what: 'an entry tile', folder: 'tile/entries' },
+    { what: 'a hash tile', folder: 'tile/0' },
+    { what: 'the head', folder: 'head' },
+  ])('one flipped byte in $what is found by verify and by fsck', async ({ folder }) => {
+    const path = await newest(join(kiln.home, 'store', folder))
+    const bytes = await readFile(path)
+    const flipped = Buffer.from(bytes)
+    flipped[bytes.length >> 1] = (flipped[bytes.length >> 1] ?? 0) ^ 1
+    await writeFile(path, flipped)
+    try {
+      const fsck = await run(kiln, 'fsck')
+      expect(fsck.exitCode).toBe(8)
+      expect(fsck.stderr).toContain(folder.split('/')[0])
+      expect((await run(kiln, 'verify', 'hello/prod')).exitCode).toBe(8)
+    } finally {
+      await writeFile(path, bytes)
+    }
+    expect((await run(kiln, 'fsck')).exitCode).toBe(0)
+  })
+
+  test('what served goes on serving once Kiln is up again, by the same instances', async () => {
+    const before = (await containersOf(kiln)).map(({ id }) => id).toSorted()
+    await kiln.up()
+    api = await kiln.api()
+    const { items } = await api.environments({})
+    for (const { name, address } of items) {
+      const answer = await eventually(`${name} serves`, 30, () =>
+        fetch(String(address)).then(
+          (one) => (one.ok ? one : undefined),
+          () => undefined,
+        ),
+      )
+      expect(answer.status).toBe(200)
+    }
+    expect((await containersOf(kiln)).map(({ id }) => id).toSorted()).toEqual(before)
+  })
+})
+
+/** A line as a person pastes it, with cosign on the path and no network but this machine's. */
+function shell(line: string) {
+  const path = [dirname(findTool('cosign')), process.env['PATH'] ?? ''].join(delimiter)
+  return execa('sh', ['-c', line], {
+    env: { PATH: path, https_proxy: 'http://127.0.0.1:1' },
+    reject: false,
+  })
+}
+
+/** The file of a folder that was written last. */
+async function newest(folder: string): Promise<string> {
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true })
+  const files = entries.filter((entry) => entry.isFile() && !entry.name.endsWith('.lock'))
+  const dated = await Promise.all(
+    files.map(async (entry) => {
+      const path = join(entry.parentPath, entry.name)
+      return { path, at: (await stat(path)).mtimeMs }
+    }),
+  )
+  const [last] = dated.toSorted((a, b) => b.at - a.at)
+  if (last === undefined) throw new Error(`no file in ${folder}`)
+  return last.path
+}
