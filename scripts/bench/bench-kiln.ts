@@ -1,5 +1,4 @@
-import { execa } from 'execa'
-import { cp, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Client } from '../../src/api/client.ts'
 import type { Digest } from '../../src/domain/digest.ts'
@@ -7,13 +6,12 @@ import { parseDigest } from '../../src/domain/digest.ts'
 import { hasEnded, type Operation } from '../../src/domain/operation.ts'
 import { followed, kilnAt, root, type Kiln } from '../demo/kiln.ts'
 import { makeRepository, type Repository } from '../demo/repository.ts'
+import { endAll, lockedTemplates, lockTemplates, makeHome } from '../demo/stage.ts'
 import { say } from './timed.ts'
 
 /** Where everything that is measured lies; removed at the end. */
 export const home = join(root, '.kiln-bench')
-/** Locked once on this machine, as the demo does, and shared with it. */
-const authoring = join(root, '.cache/demo')
-const label = 'label=kiln.host=bench'
+const host = 'bench'
 /** The build worker's registry of this Kiln, as the engine names it. */
 export const registry = '127.0.0.1:7702'
 
@@ -38,9 +36,7 @@ export type Delivery = { digest: Digest; sealedAt: number; steps: Operation['ste
 export async function startBenchKiln(): Promise<BenchKiln> {
   await clearAway()
   await lockTemplates()
-  await mkdir(home, { recursive: true })
-  // Stored objects never change: the new store shares them by hard links.
-  await execa('cp', ['-al', join(authoring, 'home/store'), join(home, 'store')])
+  await makeHome(home)
   say('kiln up')
   const kiln = ownKiln()
   await kiln.cli('up')
@@ -51,35 +47,17 @@ export async function startBenchKiln(): Promise<BenchKiln> {
 
 /** Ends what runs of an earlier run or of this one, and removes what it left. */
 export async function clearAway(): Promise<void> {
-  await ownKiln().cli('down')
-  const { stdout: containers } = await execa('docker', ['ps', '-aq', '--filter', label])
-  if (containers !== '') await execa('docker', ['rm', '-f', ...containers.split('\n')])
-  const networks = await execa('docker', ['network', 'ls', '-q', '--filter', label])
-  if (networks.stdout !== '')
-    await execa('docker', ['network', 'rm', ...networks.stdout.split('\n')])
+  await endAll(ownKiln(), host)
   await rm(home, { recursive: true, force: true })
 }
 
 function ownKiln(): Kiln {
   return kilnAt(home, {
     KILN_API_PORT: '7700',
-    KILN_HOST: 'bench',
+    KILN_HOST: host,
     KILN_REPOSITORIES: join(home, 'repository'),
-    KILN_TEMPLATES: join(authoring, 'templates'),
+    KILN_TEMPLATES: lockedTemplates,
   })
-}
-
-async function lockTemplates(): Promise<void> {
-  const templates = join(authoring, 'templates')
-  const author = kilnAt(join(authoring, 'home'), { KILN_TEMPLATES: templates })
-  for (const name of ['debian-base', 'node-service']) {
-    await mkdir(join(templates, name), { recursive: true })
-    await cp(join(root, 'templates', name), join(templates, name), {
-      recursive: true,
-      filter: (path) => !path.endsWith('template.lock'),
-    })
-    await author.cli('template', 'lock', name)
-  }
 }
 
 const at = (environment: string) => ({ params: { app: 'hello', environment }, query: {} })
@@ -140,6 +118,6 @@ async function deliver(api: Client, repository: string, revision: string): Promi
   return {
     digest: parseDigest(String(result['digest'])),
     sealedAt: Date.parse(sealed.endedAt),
-    steps,
+    steps: steps.slice(0, steps.indexOf(sealed) + 1),
   }
 }

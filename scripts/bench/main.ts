@@ -7,7 +7,7 @@ import { changes } from './changes.ts'
 import { commitToSealed } from './commit-to-sealed.ts'
 import { chosen, isMet, rounded, type Figure, type Part } from './figure.ts'
 import { help } from './help.ts'
-import { memory } from './memory.ts'
+import { memory, memoryAfterWork } from './memory.ts'
 import { requests } from './requests.ts'
 import { say } from './timed.ts'
 
@@ -30,7 +30,7 @@ function lazily<T>(make: () => Promise<T>): { get: () => Promise<T>; started: ()
 }
 
 const kiln = lazily<BenchKiln>(startBenchKiln)
-// The server's memory comes first: it is asked for idle, and nothing has happened yet.
+// The server's memory is asked for before anything has happened, and again at the end.
 const parts: readonly Part[] = [
   help,
   appends,
@@ -38,6 +38,7 @@ const parts: readonly Part[] = [
   commitToSealed(kiln.get),
   changes(kiln.get),
   requests(kiln.get),
+  memoryAfterWork(kiln.get),
 ]
 
 async function measure(wanted: readonly Part[]): Promise<Measured> {

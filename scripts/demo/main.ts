@@ -1,12 +1,12 @@
-import { cp, mkdir, rm } from 'node:fs/promises'
+import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { execa } from 'execa'
 import type { Client } from '../../src/api/client.ts'
 import { shortDigest, type Digest } from '../../src/domain/digest.ts'
 import type { Operation } from '../../src/domain/operation.ts'
 import { eventually, followed, kilnAt, root } from './kiln.ts'
 import { startLoad, type Counted } from './load.ts'
 import { changeGreeting, makeRepository } from './repository.ts'
+import { endAll, lockedTemplates, lockTemplates, makeHome } from './stage.ts'
 
 /**
  * The whole loop on real parts: a commit becomes a signed artifact, reaches production by replacement
@@ -16,13 +16,12 @@ import { changeGreeting, makeRepository } from './repository.ts'
 const keep = process.argv.includes('--keep')
 const home = join(root, '.kiln-demo')
 const repositoryPath = join(home, 'repository')
-/** What is locked here outlives the demo's home, so that a second run locks nothing anew. */
-const authoring = join(root, '.cache/demo')
+const host = 'demo'
 const kiln = kilnAt(home, {
   KILN_API_PORT: '7600',
-  KILN_HOST: 'demo',
+  KILN_HOST: host,
   KILN_REPOSITORIES: repositoryPath,
-  KILN_TEMPLATES: join(authoring, 'templates'),
+  KILN_TEMPLATES: lockedTemplates,
 })
 const started = Date.now()
 const times: { what: string; ms: number }[] = []
@@ -40,34 +39,10 @@ async function timed<T>(what: string, work: () => Promise<T>): Promise<T> {
   return result
 }
 
-/** Mirrors move on and drop old versions: the templates are locked on this machine, as authoring does. */
-async function lockTemplates(): Promise<void> {
-  const store = join(authoring, 'home')
-  const author = kilnAt(store, { KILN_TEMPLATES: join(authoring, 'templates') })
-  for (const name of ['debian-base', 'node-service']) {
-    const target = join(authoring, 'templates', name)
-    await mkdir(target, { recursive: true })
-    await cp(join(root, 'templates', name), target, {
-      recursive: true,
-      filter: (path) => !path.endsWith('template.lock'),
-    })
-    await author.cli('template', 'lock', name)
-  }
-}
-
 /** An earlier demo may still run, or have left instances: they go, and its home with them. */
 async function clearAway(): Promise<void> {
-  await endAll()
+  await endAll(kiln, host)
   await rm(home, { recursive: true, force: true })
-}
-
-async function endAll(): Promise<void> {
-  await kiln.cli('down')
-  const label = ['--filter', 'label=kiln.host=demo']
-  const { stdout: containers } = await execa('docker', ['ps', '-aq', ...label])
-  if (containers !== '') await execa('docker', ['rm', '-f', ...containers.split('\n')])
-  const { stdout: networks } = await execa('docker', ['network', 'ls', '-q', ...label])
-  if (networks !== '') await execa('docker', ['network', 'rm', ...networks.split('\n')])
 }
 
 /** What was going on when something did not hold; the logs stay until the next demo. */
@@ -188,9 +163,7 @@ async function demo(): Promise<void> {
   say('clearing away what an earlier demo left')
   await clearAway()
   await timed('templates locked on this machine', lockTemplates)
-  await mkdir(home, { recursive: true })
-  // Stored objects never change: the new store shares them by hard links.
-  await execa('cp', ['-al', join(authoring, 'home/store'), join(home, 'store')])
+  await makeHome(home)
   await timed('kiln up', () => kiln.cli('up'))
   const api = await kiln.api()
   const counted = await loop(api)
@@ -209,6 +182,6 @@ try {
   process.exitCode = 1
   await explain().catch((cause: unknown) => say(`  Kiln does not tell more: ${String(cause)}`))
 } finally {
-  const end = process.exitCode === 1 ? endAll : clearAway
+  const end = process.exitCode === 1 ? () => endAll(kiln, host) : clearAway
   if (!keep) await end().catch((error: unknown) => say(`could not clear away: ${String(error)}`))
 }
