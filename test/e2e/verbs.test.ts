@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises'
+import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { changeGreeting, type Repository } from '../../scripts/demo/repository.ts'
@@ -147,4 +147,8 @@ test('no secret is in any log, store, history, image or answer, and the search f
   )
   expect(found.filter((one) => !one.canary).map((one) => one.place)).toEqual([])
   expect(found).toHaveLength(8)
+  // A secret that is there is found.
+  await writeFile(join(kiln.home, 'logs/planted.log'), `token=${secrets[0]?.bytes.toString()}`)
+  const [planted] = (await places(kiln, api, { secrets, canary })).filter((one) => one.leaks[0])
+  expect(planted).toEqual({ place: 'logs', leaks: ['token'], canary: true })
 })
