@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Client } from '../../src/api/client.ts'
@@ -21,7 +22,7 @@ export type BenchKiln = {
   /** Address of the port at which the edge answers for hello/prod. */
   prodAddress: () => Promise<string>
   pid: (process: string) => Promise<number>
-  /** A commit that changes one source file. */
+  /** A commit that changes one source file, to what nobody has built before. */
   commit: () => Promise<string>
   repository: Repository
   deliver: (commit: string) => Promise<Delivery>
@@ -63,7 +64,6 @@ function ownKiln(): Kiln {
 const at = (environment: string) => ({ params: { app: 'hello', environment }, query: {} })
 
 function verbs(api: Client, repository: Repository): BenchKiln {
-  let commits = 0
   return {
     api,
     repository,
@@ -80,9 +80,9 @@ function verbs(api: Client, repository: Repository): BenchKiln {
       return pid
     },
     async commit() {
-      commits++
-      await writeFile(join(repository.path, 'message.txt'), `Hello for the ${commits}. time\n`)
-      return repository.commit(`Say hello for the ${commits}. time`)
+      const id = randomUUID()
+      await writeFile(join(repository.path, 'message.txt'), `Hello ${id}\n`)
+      return repository.commit(`Say hello ${id}`)
     },
     deliver: (commit) => deliver(api, repository.path, commit),
     async promote(environment, digest) {

@@ -1,5 +1,3 @@
-import { cp } from 'node:fs/promises'
-import { join } from 'node:path'
 import type { BenchKiln } from './bench-kiln.ts'
 import { medianOf, type Part } from './figure.ts'
 import { plainBuild } from './plain-build.ts'
@@ -23,7 +21,7 @@ export function commitToSealed(kiln: () => Promise<BenchKiln>): Part {
         const baseline: number[] = []
         for (let round = 0; round < rounds; round++) {
           samples.push(await measured(running))
-          await cp(join(running.repository.path, 'message.txt'), plain.message)
+          await plain.change()
           baseline.push(await timedS(plain.build))
         }
         return [

@@ -88,8 +88,9 @@ function documentOf(figures: readonly Figure[]): string {
     load: loadavg().map(rounded),
   }
   const told = figures.map((figure) => {
-    const met = isMet(figure)
-    return met === undefined ? figure : { ...figure, met }
+    const { name, value, unit, baseline, goal, samples } = figure
+    // What is undefined is left out.
+    return { name, value, unit, baseline, goal, met: isMet(figure), samples }
   })
   return `${JSON.stringify({ version: 1, machine, figures: told }, null, 2)}\n`
 }

@@ -1,14 +1,16 @@
 import { execa } from 'execa'
+import { randomUUID } from 'node:crypto'
 import { cp, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { root } from '../demo/kiln.ts'
 import { home, registry, type BenchKiln } from './bench-kiln.ts'
 
 const tag = 'kiln-bench/plain'
+const label = 'kiln.bench=plain'
 
 export type PlainBuild = {
-  /** The source file that differs from build to build. */
-  message: string
+  /** Changes the one source file; to what nobody has built before, Kiln neither. */
+  change: () => Promise<void>
   build: () => Promise<unknown>
   remove: () => Promise<void>
 }
@@ -28,12 +30,14 @@ export async function plainBuild({ api, repository }: BenchKiln): Promise<PlainB
   const base = await taggedBase()
   const template = await readFile(join(root, 'templates/node-service/Dockerfile'), 'utf8')
   await writeFile(join(folder, 'Dockerfile'), template.replace(/^FROM base$/m, `FROM ${base}`))
-  const build = ['build', '--quiet', '--network', 'none', '--tag', tag, folder]
+  const build = ['build', '--quiet', '--network', 'none', '--label', label, '--tag', tag, folder]
   return {
-    message: join(folder, 'app/message.txt'),
+    change: () => writeFile(join(folder, 'app/message.txt'), `Hello ${randomUUID()}\n`),
     build: () => execa('docker', build, { env: { DOCKER_BUILDKIT: '0' } }),
     async remove() {
       await execa('docker', ['image', 'rm', '-f', tag, base], { reject: false })
+      // Every build but the last one has lost its name to the next.
+      await execa('docker', ['image', 'prune', '--force', '--filter', `label=${label}`])
       await rm(folder, { recursive: true, force: true })
     },
   }
