@@ -93,9 +93,25 @@ export async function kilnAtHand(
       const networks = await engine('network', 'ls', '-q', '--filter', `label=kiln.host=${host}`)
       for (const id of networks.stdout.split('\n').filter((one) => one !== ''))
         await engine('network', 'rm', id)
+      await forgetImages(engine, Number(env['KILN_API_PORT']))
       await rm(folder, { recursive: true, force: true })
     },
   }
+}
+
+type Engine = (...args: string[]) => Promise<{ stdout: string }>
+
+/** The engine's names for images of this Kiln's two registries; other Kilns' names of the same images stay. */
+async function forgetImages(engine: Engine, port: number): Promise<void> {
+  const repositories = [port + 1, port + 2].flatMap((one) => [
+    `127.0.0.1:${one}/*`,
+    `127.0.0.1:${one}/*/*`,
+  ])
+  const filters = repositories.flatMap((one) => ['--filter', `reference=${one}`])
+  const format = ['--digests', '--format', '{{.Repository}}@{{.Digest}}']
+  const { stdout } = await engine('images', ...filters, ...format)
+  const names = stdout.split('\n').filter((name) => name.includes('@sha256:'))
+  if (names.length > 0) await engine('rmi', ...names)
 }
 
 /** Writes a file of the repository and commits it. */
