@@ -115,12 +115,16 @@ async function perform(
   ended(operation, 'succeeded', {
     result: { sequence: key.body.sequence, instances: serving.length },
   })
-  if (change.changeKind === 'promotion') {
-    await control.promoteOnwards({
-      environment: change.environment,
-      digest: change.target.digest,
-      change: operation.id,
-    })
+  if (change.changeKind === 'promotion') await promoteOnwards(operation, change)
+}
+
+/** What the next environment answers changes nothing here: this one is active, and that is on record. */
+async function promoteOnwards(operation: Tracked, change: ChangeBody): Promise<void> {
+  const { environment, target } = change
+  try {
+    await control.promoteOnwards({ environment, digest: target.digest, change: operation.id })
+  } catch (error) {
+    operation.result = { ...operation.result, onwards: failureOf(error).message }
   }
 }
 
