@@ -32,9 +32,15 @@ export function findDrift(
     .filter((drift) => drift !== null)
   const known = new Set(expected.map(({ id }) => id))
   const foreign = found
-    .filter(({ id }) => !known.has(id) && !ended.has(id) && record.made[id] === undefined)
+    .filter(({ id }) => !known.has(id) && !ended.has(id))
+    .filter((one) => record.made[one.id] === undefined && !isBeingMade(one, record))
     .map((one) => foreignDrift(one, expected))
   return [...missing, ...foreign]
+}
+
+/** The host died before it heard the id of what it had the engine make; the change's next try finds it. */
+function isBeingMade({ name, state }: Found, { making }: HostRecord): boolean {
+  return state === 'created' && making.includes(name)
 }
 
 function driftOf(

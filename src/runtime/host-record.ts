@@ -13,6 +13,8 @@ export type HostRecord = {
   sequence: number
   /** The key that instances of `epoch` were started under. One epoch has one key. */
   key: Leaf | null
+  /** Names of containers that the epoch makes, from before they exist: a host may die before it hears an id. */
+  making: readonly string[]
   /** Containers that Kiln itself made, by id, with the engine's start time; empty until it is known. */
   made: Readonly<Record<string, string>>
   /** Containers that Kiln itself ends or ended, newest last: their end is no drift. */
@@ -28,12 +30,15 @@ const form = z.strictObject({
   epoch: z.int().nonnegative(),
   sequence: z.int().nonnegative(),
   key: z.string().nullable(),
+  // Records of 0.1.0 have none.
+  making: z.array(z.string()).default([]),
   made: z.record(z.string(), z.string()),
   ended: z.array(z.string()),
 })
 
 export function emptyRecord(environment: EnvironmentName): HostRecord {
-  return { version: 1, environment, epoch: 0, sequence: 0, key: null, made: {}, ended: [] }
+  const nothing = { epoch: 0, sequence: 0, key: null, making: [], made: {}, ended: [] }
+  return { version: 1, environment, ...nothing }
 }
 
 /** `<app>.<environment>.json`: names have no dots, so this is unambiguous. */
@@ -65,7 +70,7 @@ export function takeEpoch(record: HostRecord, epoch: number): HostRecord {
       `epoch ${epoch} of ${record.environment} is over: this host has seen ${record.epoch}`,
     )
   }
-  return epoch === record.epoch ? record : { ...record, epoch, key: null }
+  return epoch === record.epoch ? record : { ...record, epoch, key: null, making: [] }
 }
 
 /** The record once its epoch acts under a key; throws `fenced` when it acted under another. */
@@ -77,6 +82,11 @@ export function takeKey(record: HostRecord, key: { leaf: Leaf; sequence: number 
     )
   }
   return { ...record, key: key.leaf, sequence: Math.max(record.sequence, key.sequence) }
+}
+
+/** Before the engine is asked to make it. */
+export function noteMaking(record: HostRecord, name: string): HostRecord {
+  return record.making.includes(name) ? record : { ...record, making: [...record.making, name] }
 }
 
 export function noteMade(record: HostRecord, id: string, startedAt: string): HostRecord {

@@ -11,7 +11,7 @@ import { assertNotRoot, containerOptions, type ContainerPlan } from './container
 import { endContainer, findContainers, inspectContainer, startContainer } from './engine.ts'
 import type { Engine, Found } from './engine.ts'
 import type { HostFence } from './fence.ts'
-import { noteEnding, noteGone, noteMade } from './host-record.ts'
+import { noteEnding, noteGone, noteMade, noteMaking } from './host-record.ts'
 import { instanceName, settingsOf } from './label.ts'
 
 export type Workshop = Engine & {
@@ -94,6 +94,7 @@ async function make(workshop: Workshop, mould: Mould, plan: ContainerPlan): Prom
   const { docker, fence } = workshop
   const image = await callDocker(() => docker.getImage(plan.imageId).inspect())
   assertNotRoot(image.Config.User)
+  await fence.note(mould.effect.environment, (record) => noteMaking(record, plan.name))
   for (let attempt = 1; ; attempt++) {
     try {
       const { id } = await docker.createContainer(containerOptions(plan))

@@ -129,8 +129,9 @@ async function compare(
 ): Promise<{ drifts: FoundDrift[]; again: boolean }> {
   const { fence, expected } = dependencies
   const actingBefore = fence.isActing(environment)
-  const found = await findContainers(dependencies, environment)
+  // In this order: what a change ends meanwhile is on the host's record, what it adopts was there before.
   const wanted = await expected(environment)
+  const found = await findContainers(dependencies, environment)
   const again = actingBefore || fence.isActing(environment)
   const drifts = findDrift(wanted, found, fence.record(environment))
   return { drifts: drifts.filter(({ cause }) => !(again && cause === 'foreign')), again }

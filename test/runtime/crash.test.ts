@@ -2,6 +2,8 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
+import { findDrift } from '../../src/runtime/drift.ts'
+import { findContainers } from '../../src/runtime/engine.ts'
 import { removeEnvironment } from '../../src/runtime/instances.ts'
 import type { Attempt } from './crash-child.ts'
 import {
@@ -51,6 +53,8 @@ test.each([
     const digest = await host.artifact({ VERSION: point })
     const request = startOf(++epoch, { digest, definition: host.define() })
     expect(await host.handedOver(() => killedAt(point, request))).toBe('SIGKILL')
+    const left = await findContainers(host.engine, environment)
+    expect(findDrift([], left, host.fence.record(environment))).toEqual([])
     const { instances } = await host.activities.startInstances(request)
     await host.activities.waitReady({ ...request, instances })
     const names = instances.map((one) => one.name)

@@ -1,7 +1,13 @@
 import { expect, test } from 'vitest'
 import { findDrift } from '../../src/runtime/drift.ts'
 import type { Found } from '../../src/runtime/engine.ts'
-import { emptyRecord, noteEnding, noteMade } from '../../src/runtime/host-record.ts'
+import {
+  emptyRecord,
+  noteEnding,
+  noteMade,
+  noteMaking,
+  takeEpoch,
+} from '../../src/runtime/host-record.ts'
 
 const started = '2026-01-01T00:00:00.000000001Z'
 const expected = [{ name: 'kiln.hello.prod.1.1', id: 'one', digest: 'sha256:a' }]
@@ -42,4 +48,17 @@ test('what Kiln ends or has just made is no drift', () => {
 test('a start whose time is not on record yet is not taken for another one', () => {
   const unknown = noteMade(emptyRecord('hello/prod'), 'one', '')
   expect(findDrift(expected, [right], unknown)).toEqual([])
+})
+
+test('what the engine made for a host that died before it heard the id is none, until it runs', () => {
+  const name = 'kiln.hello.prod.2.1'
+  const made = { ...right, id: 'new', name, state: 'created' }
+  const making = noteMaking(record, name)
+  expect(findDrift(expected, [right, made], making)).toEqual([])
+  const byHand = { ...made, state: 'running' }
+  expect(findDrift(expected, [right, byHand], making).map(({ cause }) => cause)).toEqual([
+    'foreign',
+  ])
+  const later = takeEpoch(making, 3)
+  expect(findDrift(expected, [right, made], later).map(({ cause }) => cause)).toEqual(['foreign'])
 })
