@@ -1,4 +1,5 @@
 import type { Digest } from './digest.ts'
+import { GrowingMap } from './growing-map.ts'
 import type { EnvironmentName } from './name.ts'
 import type { ChangeBody, Fact, FactOf, Leaf } from './statement.ts'
 
@@ -34,9 +35,9 @@ export type EnvironmentState = {
 export type Ledger = {
   size: number
   environments: ReadonlyMap<EnvironmentName, EnvironmentState>
-  sealed: ReadonlyMap<Digest, FactOf<'sealed'>>
-  denied: ReadonlyMap<Digest, FactOf<'denial'>>
-  rejected: ReadonlyMap<string, FactOf<'rejected'>>
+  sealed: GrowingMap<Digest, FactOf<'sealed'>>
+  denied: GrowingMap<Digest, FactOf<'denial'>>
+  rejected: GrowingMap<string, FactOf<'rejected'>>
   /** Leaves that are in the log but void: they lost a race or broke the chain. */
   void: ReadonlySet<Leaf>
 }
@@ -45,9 +46,9 @@ export function emptyLedger(): Ledger {
   return {
     size: 0,
     environments: new Map(),
-    sealed: new Map(),
-    denied: new Map(),
-    rejected: new Map(),
+    sealed: new GrowingMap(),
+    denied: new GrowingMap(),
+    rejected: new GrowingMap(),
     void: new Set(),
   }
 }
@@ -166,13 +167,13 @@ export function fold(ledger: Ledger, fact: Fact): Ledger {
       // The first seal of a digest stands; the same build sealed twice is the same decision.
       return fact.artifact === null || ledger.sealed.has(fact.artifact)
         ? next
-        : { ...next, sealed: new Map(ledger.sealed).set(fact.artifact, fact) }
+        : { ...next, sealed: ledger.sealed.with(fact.artifact, fact) }
     case 'rejected':
-      return { ...next, rejected: new Map(ledger.rejected).set(fact.body.build, fact) }
+      return { ...next, rejected: ledger.rejected.with(fact.body.build, fact) }
     case 'denial':
       return fact.artifact === null || ledger.denied.has(fact.artifact)
         ? next
-        : { ...next, denied: new Map(ledger.denied).set(fact.artifact, fact) }
+        : { ...next, denied: ledger.denied.with(fact.artifact, fact) }
     case 'change':
     case 'key':
     case 'activation':
