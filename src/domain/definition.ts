@@ -12,6 +12,8 @@ export type Definition = {
   readiness: { path: string; intervalMs: number; timeoutMs: number }
   resources: { memoryMb: number; cpus: number; pids: number }
   config: Readonly<Record<string, string>>
+  /** Name in the instance to `file:<name>` or `env:<NAME>`: references alone. Absent when there are none. */
+  secrets?: Readonly<Record<string, string>>
   start: { timeoutMs: number }
   stop: { graceMs: number; drainMs: number }
   strategy: 'rolling'

@@ -1,19 +1,45 @@
-const nameForm = /^[A-Z_][A-Z0-9_]{0,63}$/
-const secretName =
-  /(^|_)(PASSWORD|PASSWD|PASSPHRASE|SECRET|TOKEN|CREDENTIALS?|(PRIVATE|API|ACCESS|SECRET)_?KEY)(_|$)/
-const secretValue =
-  /-----BEGIN |AKIA[0-9A-Z]{16}|gh[pousr]_[A-Za-z0-9]{20}|glpat-[A-Za-z0-9_-]{20}|xox[baprs]-|eyJ[A-Za-z0-9_-]{10,}\.eyJ|:\/\/[^/\s:@]*:[^/\s:@]+@/
+import { parseSecretReference, secretNameForm } from '../domain/secret.ts'
+import { secretShape } from './secret-shape.ts'
 
-/** Why a setting may not stand in kiln.yaml, or undefined when it may. */
+const secretName =
+  /(^|_)(PASSWORD|PASSWD|PASSPHRASE|PASS|PWD|SECRETS?|TOKENS?|CREDENTIALS?|(PRIVATE|API|ACCESS|SECRET|SIGNING|ENCRYPTION|MASTER|ACCOUNT)_?KEY|APIKEY|AUTH|PAT|DSN|PEM|JWT)(_|$)/
+
+/** A path to a secret's file, or a number about secrets, is none itself. */
+const aboutSecrets = [
+  { name: /_(FILE|PATH|DIR)$/, value: /^\/[A-Za-z0-9._/-]+$/ },
+  {
+    name: /_(TTL|AGE|EXPIRY|LENGTH|LIMIT|COUNT|SECONDS|MINUTES|HOURS|DAYS|ROUNDS)$/,
+    value: /^\d{1,9}(ms|s|m|h|d)?$/,
+  },
+] as const
+
+/** Why a setting may not stand in kiln.yaml, or undefined when it may. Never repeats the value. */
 export function configFault(name: string, value: string): string | undefined {
-  if (!nameForm.test(name)) return `${name} is not a name such as LOG_LEVEL`
+  if (!secretNameForm.test(name)) return `${name} is not a name such as LOG_LEVEL`
   if (name === 'PORT' || name.startsWith('KILN_')) return `${name} is set by Kiln itself`
   if (name.startsWith('LD_')) return `${name} would change what the artifact runs`
-  if (secretName.test(name)) {
-    return `${name} looks like a secret: what stands in kiln.yaml is public to all who read it`
+  const shape = secretShape(value)
+  if (shape !== undefined) return `the value of ${name} looks like ${shape}; ${wayOut(name)}`
+  if (secretName.test(name) && !isAboutSecrets(name, value)) {
+    return `${name} looks like a secret: what stands in kiln.yaml is public to all who read it; ${wayOut(name)}`
   }
-  if (secretValue.test(value)) return `the value of ${name} looks like a secret`
   // oxlint-disable-next-line no-control-regex
   if (/[\u0000-\u001f\u007f]/.test(value)) return `the value of ${name} holds a control character`
   return value.length > 4096 ? `the value of ${name} is longer than 4096` : undefined
+}
+
+function isAboutSecrets(name: string, value: string): boolean {
+  return aboutSecrets.some((one) => one.name.test(name) && one.value.test(value))
+}
+
+function wayOut(name: string): string {
+  const file = name.toLowerCase().replaceAll('_', '-').replace(/^-+/, '')
+  return `write secrets: { ${name}: 'file:${file}' } instead, and the app reads /run/secrets/${name}`
+}
+
+/** Why an entry of `secrets` may not stand in kiln.yaml, or undefined when it may. Never repeats the value. */
+export function secretFault(name: string, reference: string): string | undefined {
+  if (!secretNameForm.test(name)) return `${name} is not a name such as DB_PASSWORD`
+  if (parseSecretReference(reference) !== undefined) return undefined
+  return `the value of ${name} is no reference: write file:<name> or env:<NAME>, never the secret itself`
 }

@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { isLabel } from '../domain/name.ts'
-import { configFault } from './config.ts'
+import { mostSecrets } from '../domain/secret.ts'
+import { configFault, secretFault } from './config.ts'
 import { parseDuration, parseMemory } from './quantity.ts'
 
 function duration(min: number, max: number) {
@@ -30,6 +31,19 @@ const config = z
   .superRefine((record, context) => {
     for (const [key, value] of Object.entries(record)) {
       const message = configFault(key, value)
+      if (message !== undefined) context.addIssue({ code: 'custom', message, path: [key] })
+    }
+  })
+
+const secrets = z
+  .record(z.string(), z.string('must be a reference such as file:db-password or env:DB_PASSWORD'))
+  .superRefine((record, context) => {
+    const entries = Object.entries(record)
+    if (entries.length > mostSecrets) {
+      context.addIssue({ code: 'custom', message: `has more than ${mostSecrets} secrets` })
+    }
+    for (const [key, value] of entries) {
+      const message = secretFault(key, value)
       if (message !== undefined) context.addIssue({ code: 'custom', message, path: [key] })
     }
   })
@@ -70,6 +84,7 @@ const environment = z.strictObject({
   readiness: readiness.prefault({}),
   resources: resources.prefault({}),
   config: config.default({}),
+  secrets: secrets.optional(),
   start: start.prefault({}),
   stop: stop.prefault({}),
   strategy: z.literal('rolling', 'must be rolling').default('rolling'),

@@ -4,6 +4,7 @@ import type { z } from 'zod'
 import type { Definition, InstanceRange } from '../domain/definition.ts'
 import { KilnError } from '../domain/error.ts'
 import { nearest } from './near.ts'
+import { reasonAgainst } from './refused-keys.ts'
 import { kilnYaml, knownKeys, type KilnYaml } from './schema.ts'
 
 /** What kiln.yaml says: the app, its template, and its environments in the order of promotion. */
@@ -110,11 +111,13 @@ function issueFaults(document: Document.Parsed, issue: Issue): Fault[] {
   const where = path.length === 0 ? '' : `${path.join('.')}: `
   const missing = path.length > 0 && document.getIn(path) === undefined
   const message = missing && issue.code !== 'custom' ? 'is missing' : issue.message
-  const quiet = path.includes('config')
+  const quiet = path.includes('config') || path.includes('secrets')
   return [{ offset: valueOffset(document, path), message: `${where}${message}`, quiet }]
 }
 
 function unknownKey(key: string, path: readonly (string | number)[]): string {
+  const reason = reasonAgainst(key)
+  if (reason !== undefined) return `${key} is refused: ${reason}`
   const known = knownKeys[path.filter((part) => typeof part === 'string').join('.')] ?? []
   const near = nearest(key, known)
   const hint = near === undefined ? `known are ${known.join(', ')}` : `did you mean ${near}?`
@@ -195,6 +198,7 @@ function specificationOf({ version, app, template, environments }: KilnYaml): Sp
           pids: one.resources.pids,
         },
         config: one.config,
+        ...secretsOf(one),
         start: { timeoutMs: one.start.timeout },
         stop: { graceMs: one.stop.grace, drainMs: one.stop.drain },
         strategy: one.strategy,
@@ -203,4 +207,11 @@ function specificationOf({ version, app, template, environments }: KilnYaml): Sp
       automatic: (one.promote ?? (at === 0 ? 'automatic' : 'manual')) === 'automatic',
     })),
   }
+}
+
+/** None given and none at all are one definition. */
+function secretsOf({
+  secrets = {},
+}: KilnYaml['environments'][number]): Pick<Definition, 'secrets'> {
+  return Object.keys(secrets).length === 0 ? {} : { secrets }
 }

@@ -171,7 +171,7 @@ test.each([
     'a secret by value',
     `${dev}    config: { URL: "https://u:p@x" }\n`,
     'kiln.yaml:6:20',
-    'looks like a secret',
+    'looks like an address with a password',
   ],
   [
     'a relative path',
