@@ -1,3 +1,4 @@
+import { isPlainLine } from '../domain/plain.ts'
 import { parseSecretReference, secretNameForm } from '../domain/secret.ts'
 import { secretShape } from './secret-shape.ts'
 
@@ -23,8 +24,7 @@ export function configFault(name: string, value: string): string | undefined {
   if (secretName.test(name) && !isAboutSecrets(name, value)) {
     return `${name} looks like a secret: what stands in kiln.yaml is public to all who read it; ${wayOut(name)}`
   }
-  // oxlint-disable-next-line no-control-regex
-  if (/[\u0000-\u001f\u007f]/.test(value)) return `the value of ${name} holds a control character`
+  if (!isPlainLine(value)) return `the value of ${name} holds a control character or half a letter`
   return value.length > 4096 ? `the value of ${name} is longer than 4096` : undefined
 }
 

@@ -3,6 +3,7 @@ import type { Document } from 'yaml'
 import type { z } from 'zod'
 import type { Definition, InstanceRange } from '../domain/definition.ts'
 import { KilnError } from '../domain/error.ts'
+import { isPlainNumber } from '../domain/plain.ts'
 import { nearest } from './near.ts'
 import { reasonAgainst } from './refused-keys.ts'
 import { kilnYaml, knownKeys, type KilnYaml } from './schema.ts'
@@ -86,6 +87,9 @@ function trickFaults(document: Document.Parsed): Fault[] {
       else if (node.anchor !== undefined) add(node, 'anchors are not allowed')
       if (node.tag !== undefined && !node.tag.startsWith('tag:yaml.org,2002:')) {
         add(node, 'tags are not allowed')
+      }
+      if (isScalar(node) && Number.isFinite(node.value) && !isPlainNumber(node.source ?? '')) {
+        add(node, 'write numbers in plain decimal digits')
       }
     },
     Pair(_key, { key }) {

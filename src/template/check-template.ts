@@ -83,16 +83,7 @@ async function checkContainer(
   { digest, lock }: Locked,
 ): Promise<CheckedLock> {
   const { dockerfile, files, name, template } = folder
-  const base = await checkLock(room, template.base)
-  if (base.kind !== 'debian') {
-    throw new KilnError(
-      'invalid_input',
-      `${name}: its base ${template.base} is no Debian template`,
-      {
-        place: 'template.yaml',
-      },
-    )
-  }
+  const base = await checkBase(room, folder)
   requireNone(name, compareLock(lock, folder, base))
   const { images, tools } = lock as ContainerLock
   const parts = { base: base.image, epoch: base.epoch, tools }
@@ -112,6 +103,19 @@ async function checkContainer(
       dependencies: template.dependencies,
     },
   }
+}
+
+/** The base's own check. Its kind is asked first: a template that stands on itself would be checked for ever. */
+export async function checkBase(
+  room: TemplateRoom,
+  { name, template }: Extract<TemplateFolder, { kind: 'container' }>,
+): Promise<Extract<CheckedLock, { kind: 'debian' }>> {
+  const { kind } = await readTemplate(room.templatesFolder, template.base)
+  const base = kind === 'debian' ? await checkLock(room, template.base) : undefined
+  if (base?.kind === 'debian') return base
+  throw new KilnError('invalid_input', `${name}: its base ${template.base} is no Debian template`, {
+    place: 'template.yaml',
+  })
 }
 
 /** The lock agrees with itself, and with what this store knows its images to be made of. */

@@ -5,7 +5,7 @@ import { digestOf, digestOfJson } from '../../signing/canonical.ts'
 import type { Digest } from '../domain/digest.ts'
 import { KilnError } from '../domain/error.ts'
 import { withAptRoot } from './apt-root.ts'
-import { checkLock } from './check-template.ts'
+import { checkBase } from './check-template.ts'
 import { containerInputs, debianInputs, foundation, toolsOf } from './image-inputs.ts'
 import {
   parseLock,
@@ -83,19 +83,11 @@ async function lockDebian(
 
 async function lockContainer(
   room: TemplateRoom,
-  { digest, dockerfile, files, name, template }: Extract<TemplateFolder, { kind: 'container' }>,
+  folder: Extract<TemplateFolder, { kind: 'container' }>,
   before: readonly LockedTool[],
 ): Promise<ContainerLock> {
-  const base = await checkLock(room, template.base)
-  if (base.kind !== 'debian') {
-    throw new KilnError(
-      'invalid_input',
-      `${name}: its base ${template.base} is no Debian template`,
-      {
-        place: 'template.yaml',
-      },
-    )
-  }
+  const { digest, dockerfile, files, name, template } = folder
+  const base = await checkBase(room, folder)
   const tools: LockedTool[] = []
   for (const { tool } of toolsOf(template)) tools.push(await lockTool(room, tool, before))
   const parts = { base: base.image, epoch: base.epoch, tools }

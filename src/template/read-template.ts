@@ -31,6 +31,9 @@ const limits = { files: 1000, bytes: 32 * 1024 * 1024 }
  */
 export async function readTemplate(folder: string, name: string): Promise<TemplateFolder> {
   const root = templateRoot(folder, name)
+  if ((await lstat(root).catch(() => undefined))?.isSymbolicLink() === true) {
+    throw refused(root, 'is a link: a template is a folder of its own')
+  }
   const text = await readText(join(root, 'template.yaml'))
   if (text === undefined) {
     throw new KilnError('not_found', `there is no template ${name}`, { fix: 'kiln template list' })

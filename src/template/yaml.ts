@@ -12,6 +12,7 @@ import {
 } from 'yaml'
 import type { z } from 'zod'
 import { KilnError } from '../domain/error.ts'
+import { isPlainNumber } from '../domain/plain.ts'
 
 /** Keys that mean something else to JavaScript or to YAML 1.1 than to the person who wrote them. */
 const refusedKeys = new Set(['__proto__', 'constructor', 'prototype', '<<'])
@@ -63,6 +64,9 @@ function refuseTricks(source: Source, document: Document): void {
       }
       if (node.tag !== undefined && !node.tag.startsWith('tag:yaml.org,2002:')) {
         throw fault(source, startOf(node), 'tags are not allowed')
+      }
+      if (isScalar(node) && Number.isFinite(node.value) && !isPlainNumber(node.source ?? '')) {
+        throw fault(source, startOf(node), 'write numbers in plain decimal digits')
       }
     },
     Pair: (_key, pair) => {
