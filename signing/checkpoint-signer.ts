@@ -34,8 +34,9 @@ export function openCheckpointSigner(options: {
   directory: string
   origin: string
   logKey: KeyObject
+  crashPoint?: (name: string) => void
 }): CheckpointSigner {
-  const { directory, origin, logKey } = options
+  const { directory, origin, logKey, crashPoint = () => undefined } = options
   let state = readState(directory)
   if (state.origin !== origin) {
     throw new KilnError('ledger_corrupt', `these keys sign for ${state.origin}, not for ${origin}`)
@@ -52,9 +53,11 @@ export function openCheckpointSigner(options: {
           return { kind: 'signed', note: decision.note }
         case 'sign': {
           const note = signCheckpoint(decision.checkpoint, logKey)
+          crashPoint('signer.checkpoint-made')
           const { size, root } = decision.checkpoint
           const next = { origin, last: { size, root: toBase64(root), note } }
           writeState(directory, next)
+          crashPoint('signer.checkpoint-durable')
           state = next
           return { kind: 'signed', note }
         }

@@ -36,20 +36,24 @@ export type SignerOptions = {
   origin: string
   /** Makes this process the folder's one owner: two signers could sign two trees. */
   lock: (folder: string) => Promise<{ release: () => void }>
+  /** Named places at which tests kill the process. */
+  crashPoint?: (name: string) => void
 }
 
-export async function openSigner({ directory, origin, lock }: SignerOptions): Promise<Signer> {
+export async function openSigner(options: SignerOptions): Promise<Signer> {
+  const { directory, origin, lock, crashPoint = () => undefined } = options
   const keys = await openKeys(directory, origin)
   const owned = await lock(directory)
   try {
     const trust = trustRootOf(keys, origin)
-    const checkpoints = openCheckpointSigner({ directory, origin, logKey: keys.log })
+    const checkpoints = openCheckpointSigner({ directory, origin, logKey: keys.log, crashPoint })
     return {
       trust,
       async sign(request) {
         const { kind, payload, artifact } = checkRequest(request, trust)
         const role = roleOf[kind]
         const bundle = await signPayload(payload, keys.roles[role])
+        crashPoint('signer.signed')
         return { bundle, notice: { kind, role, artifact } }
       },
       checkpoint: (request) =>

@@ -9,11 +9,11 @@ import type { Mark } from './engine-marks.ts'
 import { markBuild } from './engine-marks.ts'
 import { removeAttempt, sweepEngine } from './engine-remains.ts'
 import { baseRepository, buildLabel, cacheTag, captureName } from './names.ts'
-import type { BuildLimits, BuildRegistry } from './ports.ts'
+import type { BuildDependencies, BuildLimits } from './ports.ts'
 
 const tag = 'built'
 
-type Engine = { docker: DockerClient; registry: BuildRegistry; limits: BuildLimits }
+type Engine = Pick<BuildDependencies, 'docker' | 'registry' | 'limits' | 'crashPoint'>
 
 /**
  * The Docker Engine's classic builder. The base is pulled by digest from Kiln's registry, nothing else
@@ -26,6 +26,7 @@ export function createDockerEngine(engine: Engine): BuildEngine {
       const base = await pullBase(engine, request)
       await removeAttempt(docker, request.build)
       const mark = await markBuild(docker, request)
+      engine.crashPoint?.('build.marked')
       const sweep = { base, mark, oldestMs: 2 * limits.buildTimeoutMs }
       try {
         await sweepEngine(docker, sweep)
@@ -72,11 +73,13 @@ async function buildAndPush(
     silenceMs: limits.silenceMs,
     onText: request.onText,
   })
+  engine.crashPoint?.('build.built')
   const digest = await pushImage(
     docker,
     { repository, tag },
     { ...registry, signal: request.signal },
   )
+  engine.crashPoint?.('build.pushed')
   const pushed = registry.take({ name, reference: tag })
   if (pushed?.digest !== digest) {
     throw new KilnError('registry_unavailable', `the push of ${digest} did not arrive`)

@@ -57,6 +57,7 @@ export async function fetchDependencies(
     { build: input.build, image: images.fetch, files },
     signal,
   )
+  deps.crashPoint?.('build.fetched')
   await deps.store.put(key, Buffer.from(`${fetched}\n`))
   deps.log(input.build, `dependencies: ${fetched}`)
   return { dependencies: fetched }
@@ -114,6 +115,7 @@ async function fetchWithNpm(
       async (container, exitCode) => {
         log.end()
         if (exitCode !== 0) throw npmError(exitCode, said)
+        deps.crashPoint?.('build.npm-ran')
         return storeModules(deps, container, signal)
       },
     )

@@ -63,4 +63,6 @@ export type BuildDependencies = {
   /** Takes each line that a build says. */
   log: (build: string, line: string) => void
   activity: () => RunningActivity
+  /** Named places at which tests kill the process. */
+  crashPoint?: (name: string) => void
 }

@@ -62,7 +62,7 @@ export function openLedger(deps: LedgerWriterDeps): LedgerWriter {
   return {
     ...reader,
     async decide({ id, signable }) {
-      const { leaf, bytes } = await storeBundle(deps, id, signable)
+      const { leaf, bytes } = await storeBundle({ ...deps, crashPoint }, id, signable)
       crashPoint('ledger.bundle-stored')
       const index = await appender.append(bytes)
       const fact = await readBack(reader, { leaf, index })
@@ -71,7 +71,11 @@ export function openLedger(deps: LedgerWriterDeps): LedgerWriter {
       }
       return { leaf, index, fact }
     },
-    publishedBundle: (leaf) => publish(deps.store, reader, leaf),
+    async publishedBundle(leaf) {
+      const published = await publish(deps.store, reader, leaf)
+      crashPoint('ledger.published')
+      return published
+    },
     async verify(leaf, { kind, artifact }) {
       const wanted: Wanted = artifact === null ? { kind } : { kind, subject: artifact }
       const { bytes } = await publish(deps.store, reader, leaf)
@@ -87,12 +91,13 @@ type Signed = { bytes: Uint8Array; bundle: SignedBundle; key: RoleKey }
  * signing again would give another leaf, so a repetition takes the bundle that is there.
  */
 async function storeBundle(
-  deps: LedgerWriterDeps,
+  deps: LedgerWriterDeps & { crashPoint: (name: string) => void },
   id: string,
   signable: Signable,
 ): Promise<{ leaf: Leaf; bytes: Uint8Array }> {
   const name = `bundles/decision/${createHash('sha256').update(id).digest('hex')}`
   const { bytes, bundle, key } = await firstDecision(deps, name, signable)
+  deps.crashPoint('ledger.decision-stored')
   const entry = leafOfEnvelope(envelopeOf(bundle), derOf(key.publicKey))
   const leaf = leafName(entry)
   await deps.store.put(leafBundleKey(leaf), bytes)

@@ -19,7 +19,7 @@ import { openFolderStore } from '../store/folder-store.ts'
 import { templateActivities } from '../template/activities.ts'
 import { buildLog } from './build-log.ts'
 import { renderFrom } from './build-dockerfile.ts'
-import { crashAfterWork } from './crash-point.ts'
+import { withCrashPoints } from './crash-point.ts'
 import { blobBytes } from './ledger-view.ts'
 import { buildLogPath } from './logs.ts'
 import { packageVersion } from './package-version.ts'
@@ -70,13 +70,14 @@ await runProcess('build', async (context) => {
       limits: defaultBuildLimits,
       log: buildLog((build) => buildLogPath(paths, build)),
       activity: temporalActivity,
+      crashPoint,
     }),
     ...inspectActivities({ store, activity: temporalActivity, version: packageVersion() }),
   }
   const worker = await createWorker({
     address: config.temporal.address,
     taskQueue: 'build',
-    activities: crashAfterWork(activities, crashPoint),
+    activities: withCrashPoints(activities, crashPoint),
     concurrent: 4,
     logger,
   })

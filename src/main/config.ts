@@ -99,9 +99,14 @@ export const settings = {
     form: port,
   },
   KILN_CRASH_AT: {
-    about: 'tests only: the point at which a process kills itself',
+    about: 'tests only: the points at which a process is killed, joined by ,',
     standard: 'none',
     form: z.string().min(1),
+  },
+  KILN_CRASH_RECORD: {
+    about: 'tests only: folder where processes note the crash points that they pass',
+    standard: 'none',
+    form: folder,
   },
 } as const
 
@@ -137,6 +142,7 @@ export type Config = {
   logLevel: z.output<(typeof settings)['KILN_LOG_LEVEL']['form']>
   healthPort: number | undefined
   crashAt: string | undefined
+  crashRecord: string | undefined
 }
 
 /** Reads the settings. An empty value counts as none. Throws `invalid_input` that names every bad one. */
@@ -164,6 +170,8 @@ export function loadConfig(environment: Environment, cwd: string): Config {
     logLevel: given.KILN_LOG_LEVEL ?? 'info',
     healthPort: given.KILN_HEALTH_PORT,
     crashAt: given.KILN_CRASH_AT,
+    crashRecord:
+      given.KILN_CRASH_RECORD === undefined ? undefined : resolve(cwd, given.KILN_CRASH_RECORD),
   }
 }
 

@@ -9,7 +9,7 @@ import { environmentOf } from '../domain/ledger.ts'
 import type { EnvironmentName } from '../domain/name.ts'
 import type { ExpectedInstance } from '../runtime/drift.ts'
 import { createAdmission } from './admission.ts'
-import { crashAfterWork } from './crash-point.ts'
+import { withCrashPoints } from './crash-point.ts'
 import { edgePathsOf } from './edge-paths.ts'
 import { createEngine } from './engine.ts'
 import { namingOf } from './naming.ts'
@@ -65,7 +65,7 @@ await runProcess('host', async ({ config, paths, logger, crashPoint }) => {
   const worker = await createWorker({
     address: config.temporal.address,
     taskQueue: `host.${config.hostName}`,
-    activities: crashAfterWork(activities, crashPoint),
+    activities: withCrashPoints(activities, crashPoint),
     concurrent: 20,
     logger,
   })

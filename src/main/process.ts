@@ -4,6 +4,7 @@ import pino, { type Logger } from 'pino'
 import { loadConfig, type Config } from './config.ts'
 import { crashPoints } from './crash-point.ts'
 import type { Paths } from './paths.ts'
+import { readState } from './supervisor/state.ts'
 
 export type ProcessContext = {
   config: Config
@@ -38,7 +39,14 @@ export async function runProcess(
       config,
       paths: config.paths,
       logger,
-      crashPoint: crashPoints(config.crashAt?.split(',') ?? [], config.paths.run),
+      crashPoint: crashPoints({
+        at: config.crashAt?.split(',') ?? [],
+        record: config.crashRecord,
+        folder: config.paths.run,
+        process: name,
+        pidOf: (other) =>
+          readState(config.home)?.processes.find((one) => one.name === other)?.pid ?? null,
+      }),
     })
     const health = await listenHealth(config.healthPort)
     closeWithGrace({ delay: 15_000, logger: false }, async ({ err }) => {

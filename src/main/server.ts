@@ -6,7 +6,7 @@ import { createRegistry, type Registry } from '../registry/server.ts'
 import type { Config } from './config.ts'
 import { workflowBundle } from './bundle-workflows.ts'
 import { controlActivities } from './control-activities.ts'
-import { crashAfterWork } from './crash-point.ts'
+import { withCrashPoints } from './crash-point.ts'
 import { createEngine, type Engine } from './engine.ts'
 import { createLogs } from './logs.ts'
 import { createOperations } from './operations.ts'
@@ -44,7 +44,7 @@ await runProcess('server', async (context) => {
   const worker = await createWorker({
     address: config.temporal.address,
     taskQueue: 'control',
-    activities: crashAfterWork(activities, crashPoint),
+    activities: withCrashPoints(activities, crashPoint),
     bundlePath: await workflowBundle(paths.run),
     concurrent: 40,
     logger,

@@ -6,7 +6,7 @@ import { runProcess } from './process.ts'
 
 // The signer: the only process that reads the signing keys. It writes their public half for everyone,
 // before it answers.
-await runProcess('signer', async ({ config: { origin }, paths, logger }) => {
+await runProcess('signer', async ({ config: { origin }, paths, logger, crashPoint }) => {
   await writeTrust(paths.trust, trustRootOf(await openKeys(paths.keys, origin), origin))
   const options = {
     directory: paths.keys,
@@ -14,6 +14,7 @@ await runProcess('signer', async ({ config: { origin }, paths, logger }) => {
     lock: lockFolder,
     socket: paths.signerSocket,
     logger,
+    crashPoint,
   }
   return startSigner(options)
 })

@@ -152,6 +152,7 @@ async function start(
     throw new KilnError('refused', `this host has seen ${digest} denied`, { place: 'denied' })
   }
   await fence.note(environment, (record) => takeKey(record, { leaf: key, sequence }))
+  workshop.crashPoint('runtime.keyed')
   const { app } = parseEnvironmentName(environment)
   const imageId = await pull({ app, digest, signal })
   workshop.crashPoint('runtime.pulled')

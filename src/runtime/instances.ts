@@ -100,6 +100,7 @@ async function make(workshop: Workshop, mould: Mould, plan: ContainerPlan): Prom
       const { id } = await docker.createContainer(containerOptions(plan))
       workshop.crashPoint('runtime.created')
       await fence.note(mould.effect.environment, (record) => noteMade(record, id, ''))
+      workshop.crashPoint('runtime.noted')
       return id
     } catch (error) {
       // The engine frees a name only some time after it said that the container is gone.
@@ -125,6 +126,7 @@ export async function endInstances(
   const { docker, fence } = workshop
   const ids = found.map((one) => one.id)
   await fence.note(environment, (record) => noteEnding(record, ids))
+  workshop.crashPoint('runtime.ending')
   await Promise.all(
     found.map(async (one) => {
       await endContainer(docker, one, one.labels?.settings.stop.graceMs ?? foreignGraceMs)

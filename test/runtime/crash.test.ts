@@ -42,10 +42,13 @@ async function killedAt(point: string, request: Attempt['request']): Promise<str
 }
 
 test.each([
+  'runtime.keyed',
   'runtime.pulled',
   'runtime.network',
   'runtime.created',
+  'runtime.noted',
   'runtime.started',
+  'runtime.ending',
   'runtime.ended',
 ])(
   'a host killed at %s goes on to exactly what was asked, and leaves nothing else',

@@ -1,0 +1,118 @@
+import type { BuildActivities } from '../build/activities.ts'
+import type { EdgeActivities } from '../edge/activities.ts'
+import type { InspectActivities } from '../inspect/activities.ts'
+import type { LedgerActivities } from '../ledger/activities.ts'
+import type { PromoteActivities } from '../promote/activities.ts'
+import type { DeliveryActivities } from '../promote/delivery-activities.ts'
+import type { RegistryActivities } from '../registry/activities.ts'
+import type { RuntimeActivities } from '../runtime/activities.ts'
+import type { SourceActivities } from '../source/activities.ts'
+import type { TemplateActivities } from '../template/activities.ts'
+
+/**
+ * Every named crash point, by the process that passes it. The compiler holds that no activity is missing
+ * here; the recording run of the chaos tests holds that each is passed, and that none is passed that is
+ * not here.
+ */
+
+type Names<A> = { readonly [N in keyof A]: true }
+
+/** Work of the queue `control`. */
+const server = {
+  authorizeWork: true,
+  identifyBuild: true,
+  runBuild: true,
+  runDelivery: true,
+  readBuildRecord: true,
+  decideChange: true,
+  promoteOnwards: true,
+  promoteFirst: true,
+  signArtifact: true,
+  sealArtifact: true,
+  recordRejected: true,
+  recordChange: true,
+  issueKey: true,
+  recordActivation: true,
+  recordDrifts: true,
+  recordRelease: true,
+  recordRefusal: true,
+  publishArtifact: true,
+  attachBundle: true,
+} as const satisfies Names<
+  LedgerActivities & PromoteActivities & RegistryActivities & DeliveryActivities
+>
+
+const build = {
+  readHeads: true,
+  resolveSource: true,
+  checkTemplate: true,
+  fetchDependencies: true,
+  buildImage: true,
+  compareArtifacts: true,
+  makeSbom: true,
+} as const satisfies Names<
+  SourceActivities & TemplateActivities & BuildActivities & InspectActivities
+>
+
+const host = {
+  observe: true,
+  startInstances: true,
+  waitReady: true,
+  stopInstances: true,
+  ensureEnvironment: true,
+  joinEdge: true,
+  leaveEdge: true,
+  edgeState: true,
+} as const satisfies Names<RuntimeActivities & EdgeActivities>
+
+/** No workflow calls it: people and tests look. */
+const unused: readonly string[] = ['edgeState'] satisfies (keyof EdgeActivities)[]
+
+function around(activities: object): readonly string[] {
+  return Object.keys(activities)
+    .filter((name) => !unused.includes(name))
+    .flatMap((name) => [`${name}.start`, `${name}.done`])
+}
+
+export const crashPointProcesses = ['server', 'build', 'host', 'signer'] as const
+export type CrashPointProcess = (typeof crashPointProcesses)[number]
+
+export const declaredCrashPoints: Readonly<Record<CrashPointProcess, readonly string[]>> = {
+  server: [
+    ...around(server),
+    'ledger.decision-stored',
+    'ledger.bundle-stored',
+    'ledger.staged',
+    'ledger.checkpoint-signed',
+    'ledger.tiles-stored',
+    'ledger.head-swapped',
+    'ledger.published',
+  ],
+  build: [
+    ...around(build),
+    'build.npm-ran',
+    'build.fetched',
+    'build.marked',
+    'build.built',
+    'build.pushed',
+  ],
+  host: [
+    ...around(host),
+    'runtime.keyed',
+    'runtime.pulled',
+    'runtime.network',
+    'runtime.created',
+    'runtime.noted',
+    'runtime.started',
+    'runtime.ending',
+    'runtime.ended',
+    'edge.state',
+    'edge.config',
+    'edge.reloaded',
+    'edge.added',
+    'edge.open',
+    'edge.drained',
+    'edge.deleted',
+  ],
+  signer: ['signer.signed', 'signer.checkpoint-made', 'signer.checkpoint-durable'],
+}
