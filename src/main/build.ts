@@ -27,7 +27,7 @@ import { runProcess, type ProcessContext } from './process.ts'
 import { npmSettings } from './npm-settings.ts'
 import { openCredentials } from './secrets.ts'
 import { templateRoom } from './template-room.ts'
-import { createWorker, installRuntime, temporalActivity } from './temporal.ts'
+import { createWorker, installRuntime, temporalActivity, workerIn } from './temporal.ts'
 
 // The build worker: git, templates, the build daemon's socket, and a registry of its own on loopback.
 await runProcess('build', async (context) => {
@@ -75,11 +75,10 @@ await runProcess('build', async (context) => {
     ...inspectActivities({ store, activity: temporalActivity, version: packageVersion() }),
   }
   const worker = await createWorker({
-    address: config.temporal.address,
+    ...workerIn({ config, paths, logger }, 'build'),
     taskQueue: 'build',
     activities: withCrashPoints(activities, crashPoint),
     concurrent: 4,
-    logger,
   })
   const working = worker.run()
   return {

@@ -16,7 +16,13 @@ import { namingOf } from './naming.ts'
 import { openLedgerView, readDefinition, type LedgerView } from './ledger-view.ts'
 import { runProcess } from './process.ts'
 import { openCredentials } from './secrets.ts'
-import { connectClient, createWorker, installRuntime, temporalActivity } from './temporal.ts'
+import {
+  connectClient,
+  createWorker,
+  installRuntime,
+  temporalActivity,
+  workerIn,
+} from './temporal.ts'
 
 // The host worker: the runtime daemon's socket and the edge. It checks keys itself, from the store.
 await runProcess('host', async ({ config, paths, logger, crashPoint }) => {
@@ -63,11 +69,10 @@ await runProcess('host', async ({ config, paths, logger, crashPoint }) => {
     collectLogs({ docker, naming, folder: paths.instanceLogs, logger }, stopping.signal),
   ])
   const worker = await createWorker({
-    address: config.temporal.address,
+    ...workerIn({ config, paths, logger }, 'host'),
     taskQueue: `host.${config.hostName}`,
     activities: withCrashPoints(activities, crashPoint),
     concurrent: 20,
-    logger,
   })
   const working = worker.run()
   return {

@@ -21,6 +21,8 @@ export function pathsOf(home: string) {
     /** Address of the running API, for the command line. */
     api: at('api.json'),
     run: at('run'),
+    /** What each worker has taken and not ended. */
+    inFlight: at('run', 'in-flight'),
     signerSocket: at('run', 'signer.sock'),
     haproxySocket: at('run', 'haproxy.sock'),
     haproxyMasterSocket: at('run', 'haproxy-master.sock'),

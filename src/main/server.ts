@@ -21,7 +21,7 @@ import {
 import { openOwnedLedger, type OwnedLedger } from './server-ledger.ts'
 import { openServerIndex } from './server-index.ts'
 import { createServerViews } from './server-views.ts'
-import { connectClient, createWorker, installRuntime } from './temporal.ts'
+import { connectClient, createWorker, installRuntime, workerIn } from './temporal.ts'
 import { createWatches } from './watches.ts'
 
 // The server: API, registry (pull), the log's head, the SQL index and the control worker. It holds no
@@ -42,12 +42,11 @@ await runProcess('server', async (context) => {
   const operations = createOperations({ engine, ledger: ledger.refresh, now: () => new Date() })
   const activities = await controlActivities({ context, owned, engine, version })
   const worker = await createWorker({
-    address: config.temporal.address,
+    ...workerIn({ config, paths, logger }, 'server'),
     taskQueue: 'control',
     activities: withCrashPoints(activities, crashPoint),
     bundlePath: await workflowBundle(paths.run),
     concurrent: 40,
-    logger,
   })
   const working = worker.run()
   const api = await createApi({

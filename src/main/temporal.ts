@@ -7,9 +7,12 @@ import {
   Worker,
   type ActivityInboundCallsInterceptor,
 } from '@temporalio/worker'
+import { join } from 'node:path'
 import type { Logger } from 'pino'
 import { KilnError } from '../domain/error.ts'
 import { toApplicationFailure } from './failure.ts'
+import { openInFlight, type InFlight } from './in-flight.ts'
+import type { ProcessContext } from './process.ts'
 
 /** A running activity's side of the work: it is told when to give up, and says that it lives. */
 export type ActivityPort = () => { signal: AbortSignal; heartbeat: (detail?: unknown) => void }
@@ -33,12 +36,16 @@ export async function connectClient(address: string): Promise<Client> {
 }
 
 /** Errors become typed failures, and a heartbeat goes on for as long as an activity runs. */
-function interceptor(logger: Logger): ActivityInboundCallsInterceptor {
+function interceptor(
+  logger: Logger,
+  inFlight: InFlight | undefined,
+): ActivityInboundCallsInterceptor {
   return {
     async execute(input, next) {
       const context = Context.current()
       const beat = setInterval(() => context.heartbeat(), 2000)
-      const { activityType, attempt } = context.info
+      const { activityType, attempt, base64TaskToken } = context.info
+      const done = inFlight?.take(base64TaskToken)
       try {
         return await next(input)
       } catch (error) {
@@ -52,6 +59,7 @@ function interceptor(logger: Logger): ActivityInboundCallsInterceptor {
         throw failure
       } finally {
         clearInterval(beat)
+        done?.()
       }
     },
   }
@@ -72,6 +80,35 @@ export function installRuntime(logger: Logger): void {
   })
 }
 
+/** What the process took before it was killed is tried again now, not once its silence is noticed. */
+async function giveBack(
+  tokens: readonly string[],
+  { address, logger }: { address: string; logger: Logger },
+): Promise<void> {
+  if (tokens.length === 0) return
+  const client = await connectClient(address)
+  const failure = ApplicationFailure.retryable('the process that did this ended', 'internal')
+  for (const token of tokens) {
+    // It may have timed out or ended since; and what cannot be given back is noticed by its silence.
+    await client.activity
+      .fail(Buffer.from(token, 'base64'), failure)
+      .catch((error: unknown) => logger.debug({ err: error }, 'not given back'))
+  }
+  logger.info(
+    { activities: tokens.length },
+    'what was in work when the process ended is done again',
+  )
+  await client.connection.close()
+}
+
+/** What the workers of all processes have in common. */
+export function workerIn(
+  { config, paths, logger }: Pick<ProcessContext, 'config' | 'paths' | 'logger'>,
+  process: string,
+): { address: string; inFlight: string; logger: Logger } {
+  return { address: config.temporal.address, inFlight: join(paths.inFlight, process), logger }
+}
+
 export async function createWorker(input: {
   address: string
   taskQueue: string
@@ -80,7 +117,11 @@ export async function createWorker(input: {
   bundlePath?: string
   concurrent: number
   logger: Logger
+  /** Where this process alone keeps what it has taken; without it a dead worker is noticed by its silence. */
+  inFlight?: string
 }): Promise<Worker> {
+  const inFlight = input.inFlight === undefined ? undefined : openInFlight(input.inFlight)
+  if (inFlight !== undefined) await giveBack(inFlight.left, input)
   const connection = await NativeConnection.connect({ address: input.address })
   return Worker.create({
     connection,
@@ -89,7 +130,7 @@ export async function createWorker(input: {
     maxConcurrentActivityTaskExecutions: input.concurrent,
     maxHeartbeatThrottleInterval: '3 seconds',
     shutdownGraceTime: '5 seconds',
-    interceptors: { activity: [() => ({ inbound: interceptor(input.logger) })] },
+    interceptors: { activity: [() => ({ inbound: interceptor(input.logger, inFlight) })] },
     ...(input.bundlePath === undefined
       ? {}
       : {

@@ -1,4 +1,4 @@
-import { execa, type Subprocess } from 'execa'
+import { execa } from 'execa'
 import { globSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -7,17 +7,14 @@ import { declaredCrashPoints } from '../../src/main/crash-point-list.ts'
 
 const root = join(import.meta.dirname, '../..')
 let folder: string
-const children: Subprocess[] = []
+const children: { kill: (signal: 'SIGKILL') => boolean }[] = []
 
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'kiln-points-'))
 })
 
 afterEach(async () => {
-  for (const child of children.splice(0)) {
-    child.kill('SIGKILL')
-    await child.catch(() => undefined)
-  }
+  for (const child of children.splice(0)) child.kill('SIGKILL')
   rmSync(folder, { recursive: true, force: true })
 })
 
