@@ -31,6 +31,7 @@ export async function rebuildArtifact(input: RebuildInput): Promise<void> {
       builder.resolveSource({
         repository: record.source.repository,
         revision: record.source.commit,
+        recorded: true,
       }),
     )
     if (found.source.tree !== record.source.tree) {

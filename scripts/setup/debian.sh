@@ -10,9 +10,11 @@ debian_missing() { # PURPOSE: prints the packages that are not there
   command -v mmdebstrap >/dev/null || echo mmdebstrap
   command -v apt-ftparchive >/dev/null || echo apt-utils
   command -v git >/dev/null || echo git
+  command -v ssh >/dev/null || echo openssh-client
   if [ "$1" = test ]; then
     ls /usr/lib/*/faketime/libfaketime.so.1 >/dev/null 2>&1 || echo libfaketime
     dpkg-query -W -f '${Status}' busybox-static 2>/dev/null | grep -q ' installed' || echo busybox-static
+    [ -x /usr/sbin/sshd ] || echo openssh-server
     for tool in skopeo openssl tmux; do
       command -v "$tool" >/dev/null || echo "$tool"
     done

@@ -46,12 +46,22 @@ export type SourceActivities = ReturnType<typeof sourceActivities>
 export function sourceActivities(dependencies: SourceDependencies) {
   const { mirror, rules } = dependencies
   return {
-    /** Fetches a commit or a branch's head and stores its tree; the same commit gives the same answer. */
-    async resolveSource(input: { repository: string; revision: string }): Promise<FoundSource> {
+    /**
+     * Fetches a commit or a branch's head and stores its tree; the same commit gives the same answer. A
+     * commit must be on a branch or a tag, but for one that is `recorded`: a sealed artifact's, which was.
+     */
+    async resolveSource(input: {
+      repository: string
+      revision: string
+      recorded?: boolean
+    }): Promise<FoundSource> {
       const repository = parseRepository(input.repository, rules)
       const revision = parseRevision(input.revision)
       return alive(dependencies, async (signal) => {
         const commit = await mirror.commitOf(repository, revision, signal)
+        if (revision.kind === 'commit' && input.recorded !== true) {
+          await mirror.checkReached(repository, commit, signal)
+        }
         const folder = await mirror.fetchCommit(repository, commit, signal)
         return readSource(dependencies, { repository: input.repository, commit, folder, signal })
       })
@@ -65,6 +75,19 @@ export function sourceActivities(dependencies: SourceDependencies) {
         const wanted = new Set(input.branches)
         return heads.filter(({ branch }) => wanted.size === 0 || wanted.has(branch)).slice(0, 1000)
       })
+    },
+
+    /** Whether a commit that somebody announced is on one of the branches. */
+    async isOnBranch(input: {
+      repository: string
+      branches: string[]
+      commit: string
+    }): Promise<boolean> {
+      const { branches, commit } = input
+      const repository = parseRepository(input.repository, rules)
+      return alive(dependencies, (signal) =>
+        mirror.reaches(repository, { commit, branches }, signal),
+      )
     },
   }
 }

@@ -3,8 +3,11 @@ import { mkdir, readdir, realpath, rename, rm, stat, utimes } from 'node:fs/prom
 import { join } from 'node:path'
 import { KilnError } from '../domain/error.ts'
 import { digestOf } from '../../signing/canonical.ts'
+import type { Access } from './access.ts'
 import { connectAddress, type Lookup } from './address.ts'
 import type { Git } from './git.ts'
+import type { Remote } from './git-remote.ts'
+import { isReached } from './history.ts'
 import type { Repository, Revision } from './repository.ts'
 
 export type MirrorDependencies = {
@@ -12,6 +15,8 @@ export type MirrorDependencies = {
   /** Bare repositories are kept here, one for each commit: `<hash of the address>/<commit>.git`. */
   folder: string
   resolve: Lookup
+  /** How a repository is asked; without it, as nobody. */
+  access?: (repository: Repository) => Promise<Access>
   /** Whether git reaches https by a proxy. */
   proxied: boolean
   now(this: void): Date
@@ -20,8 +25,6 @@ export type MirrorDependencies = {
 /** Commits that are kept for each repository; older ones are fetched again when they are asked for. */
 const kept = 20
 
-type Remote = { repository: Repository; address: string | null }
-
 /**
  * Commits of repositories, each fetched into a folder of its own that appears whole under its name.
  * So fetches never meet, and what a killed fetch leaves is never read; `sweep` removes it.
@@ -29,38 +32,39 @@ type Remote = { repository: Repository; address: string | null }
 export function createMirror(dependencies: MirrorDependencies) {
   const { git, folder } = dependencies
 
-  async function remoteOf(repository: Repository): Promise<Remote> {
-    if (repository.kind === 'file') await checkRealPath(repository)
-    return { repository, address: await connectAddress(repository, dependencies) }
-  }
-
-  async function heads(repository: Repository, signal: AbortSignal): Promise<readonly Head[]> {
-    const remote = await remoteOf(repository)
-    const args = ['ls-remote', '--heads', '--end-of-options', repository.url]
-    return parseHeads(await git.text(args, { remote, signal }))
-  }
-
-  async function commitOf(repository: Repository, revision: Revision, signal: AbortSignal) {
-    if (revision.kind === 'commit') return revision.commit
-    const found = (await heads(repository, signal)).find(({ branch }) => branch === revision.branch)
-    if (found !== undefined) return found.commit
-    throw new KilnError('commit_not_found', `the repository has no branch ${revision.branch}`)
-  }
-
+  const remotes = remotesOf(dependencies)
+  const homeOf = ({ url }: Repository) =>
+    join(folder, digestOf(Buffer.from(url)).slice('sha256:'.length))
   return {
-    heads,
-    commitOf,
+    ...remotes,
+    /** Whether the commit is on one of the branches that exist, or with none named, on any branch or tag. */
+    reaches: (repository: Repository, at: At, signal: AbortSignal) =>
+      reaches(dependencies, { ...at, repository, home: homeOf(repository), signal }),
+    /**
+     * Throws `commit_not_found` for a commit that is on no branch and no tag, so that nobody let it into
+     * the repository. What is kept here has passed this before.
+     */
+    async checkReached(repository: Repository, commit: string, signal: AbortSignal): Promise<void> {
+      const home = homeOf(repository)
+      if ((await stat(join(home, `${commit}.git`)).catch(() => null)) !== null) return
+      if (await reaches(dependencies, { commit, repository, home, signal })) return
+      throw new KilnError(
+        'commit_not_found',
+        `commit ${commit} is on no branch and no tag of the repository`,
+        { fix: 'push it to a branch; a pull request of a fork is not built before it is merged' },
+      )
+    },
     /** The folder of a bare repository that holds the commit whole. */
     async fetchCommit(
       repository: Repository,
       commit: string,
       signal: AbortSignal,
     ): Promise<string> {
-      const home = join(folder, digestOf(Buffer.from(repository.url)).slice('sha256:'.length))
+      const home = homeOf(repository)
       const final = join(home, `${commit}.git`)
       if (await isUsable(dependencies, { home, folder: final, commit, signal })) return final
       await withTemporary(home, async (temporary) => {
-        const remote = await remoteOf(repository)
+        const remote = await remotes.remoteOf(repository)
         await git.text(['init', '--quiet', '--bare', '--template=', temporary], { signal })
         await fetchInto(git, { remote, commit, folder: temporary, signal })
         await rename(temporary, final).catch((error: NodeJS.ErrnoException) => {
@@ -80,6 +84,62 @@ export function createMirror(dependencies: MirrorDependencies) {
       }
     },
   }
+}
+
+/** Where repositories are, and where their branches stand. */
+function remotesOf(dependencies: MirrorDependencies) {
+  async function remoteOf(repository: Repository): Promise<Remote> {
+    if (repository.kind === 'file') await checkRealPath(repository)
+    const access = (await dependencies.access?.(repository)) ?? { kind: 'none' }
+    return { repository, address: await connectAddress(repository, dependencies), access }
+  }
+  async function heads(repository: Repository, signal: AbortSignal): Promise<readonly Head[]> {
+    const remote = await remoteOf(repository)
+    const args = ['ls-remote', '--heads', '--end-of-options', repository.url]
+    return parseHeads(await dependencies.git.text(args, { remote, signal }))
+  }
+  return {
+    remoteOf,
+    heads,
+    async commitOf(repository: Repository, revision: Revision, signal: AbortSignal) {
+      if (revision.kind === 'commit') return revision.commit
+      const all = await heads(repository, signal)
+      const found = all.find(({ branch }) => branch === revision.branch)
+      if (found !== undefined) return found.commit
+      throw new KilnError('commit_not_found', `the repository has no branch ${revision.branch}`)
+    },
+  }
+}
+
+type At = { commit: string; branches?: readonly string[] }
+
+async function reaches(
+  dependencies: MirrorDependencies,
+  question: At & { repository: Repository; home: string; signal: AbortSignal },
+): Promise<boolean> {
+  const { repository, commit, branches = [], home, signal } = question
+  const { heads, remoteOf } = remotesOf(dependencies)
+  const there = (await heads(repository, signal)).filter(
+    ({ branch }) => branches.length === 0 || branches.includes(branch),
+  )
+  if (there.some((head) => head.commit === commit)) return true
+  if (branches.length > 0 && there.length === 0) return false
+  const refs =
+    branches.length === 0
+      ? ['refs/heads/*', 'refs/tags/*']
+      : there.map(({ branch }) => `refs/heads/${branch}`)
+  const remote = await remoteOf(repository)
+  let reached = false
+  await withTemporary(home, async (temporary) => {
+    reached = await isReached(dependencies.git, {
+      remote,
+      commit,
+      refs,
+      folder: temporary,
+      signal,
+    })
+  })
+  return reached
 }
 
 /** Whether a kept commit can be used again; one that was damaged is put out of the way. */

@@ -5,7 +5,7 @@ import { hostFault } from './host.ts'
 /** A repository's address that was checked: git is given `url` and nothing else. */
 export type Repository =
   | { kind: 'https'; url: string; host: string; port: number; named: boolean }
-  | { kind: 'ssh'; url: string; host: string; named: boolean }
+  | { kind: 'ssh'; url: string; host: string; port: number; named: boolean }
   | { kind: 'file'; url: string; allowed: string }
 
 /** What the configuration allows beyond public https and ssh. */
@@ -64,14 +64,18 @@ function scpRepository(text: string, rules: RepositoryRules): Repository {
   const [, user = '', host = '', path = ''] = scp
   checkUser(text, user)
   checkPath(text, path.replace(/^\//, ''))
-  return { kind: 'ssh', url: text, host, named: checkHost(text, host, rules) }
+  return { kind: 'ssh', url: text, host, port: 22, named: checkHost(text, host, rules) }
 }
 
 function httpsRepository(text: string, rules: RepositoryRules): Repository {
   const url = URL.parse(text)
   if (url === null) throw refusal(text, 'it is not an address')
   if (url.username !== '' || url.password !== '' || text.includes('@')) {
-    throw refusal(text, 'it holds a user or a password', 'give git its credentials by ssh')
+    throw refusal(
+      text,
+      'it holds a user or a password',
+      'give Kiln a token or a key by reference: kiln repository add --help',
+    )
   }
   if (url.href !== text) throw refusal(text, `it is not in its plain form, ${url.href}`)
   const named = checkHost(text, url.hostname, rules)
@@ -89,7 +93,8 @@ function sshRepository(text: string, rules: RepositoryRules): Repository {
     throw refusal(text, `${port} is not a port`)
   }
   checkPath(text, path)
-  return { kind: 'ssh', url: text, host, named: checkHost(text, host, rules) }
+  const named = checkHost(text, host, rules)
+  return { kind: 'ssh', url: text, host, port: Number(port ?? 22), named }
 }
 
 function fileRepository(text: string, path: string, rules: RepositoryRules): Repository {

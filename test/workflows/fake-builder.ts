@@ -22,6 +22,8 @@ export class FakeBuilder {
   automatic: readonly string[] = ['dev']
   /** Where the branches of the repository stand. */
   heads: Record<string, string> = {}
+  /** Commits that are on a branch, but are not its head. */
+  reached: string[] = []
   /** What gets into the next image beside its inputs: a build that is not reproducible. */
   noise = ''
   private readonly app: string
@@ -52,6 +54,7 @@ export class FakeBuilder {
         Object.entries(this.heads)
           .filter(([branch]) => branches === undefined || branches.includes(branch))
           .map(([branch, commit]) => ({ branch, commit })),
+      isOnBranch: async ({ commit }) => this.reached.includes(commit),
       checkTemplate: async ({ name }) => ({
         name,
         lock: digestOfJson(['lock', name]),
