@@ -44,6 +44,7 @@ const server = {
 
 const build = {
   readHeads: true,
+  isOnBranch: true,
   resolveSource: true,
   checkTemplate: true,
   fetchDependencies: true,
