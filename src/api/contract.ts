@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { isPlainLine, plainLine } from '../domain/plain.ts'
 import type { Answer, Input, Route } from './route.ts'
 import * as views from './views.ts'
 
@@ -17,7 +18,13 @@ const artifactParams = z.strictObject({
     .regex(/^(sha256:)?[0-9a-f]{6,64}$/, 'write a digest, or at least its first 6 characters'),
 })
 /** The log keeps why; a person who gives no reason is on record with this one. */
-const reason = z.string().min(1).max(500).default('no reason given')
+const reason = z
+  .string()
+  .min(1)
+  .max(500)
+  .regex(plainLine, 'write one line without control or direction characters')
+  .refine(isPlainLine, 'holds half a letter')
+  .default('no reason given')
 const tailLines = z.coerce.number().int().min(1).max(10_000).default(200)
 const tilePath = z.strictObject({
   '*': z

@@ -17,11 +17,11 @@ import type { Logger } from 'pino'
 import { z } from 'zod'
 import { KilnError } from '../domain/error.ts'
 import type { Principal } from '../domain/statement.ts'
+import { answerError, answerUnknown, brokenRequests } from './answer-error.ts'
 import { bearerToken } from './auth.ts'
 import { routes, type RouteName } from './contract.ts'
 import { openStreams } from './events.ts'
 import { handlers, type Call, type Ports } from './handlers.ts'
-import { problemOf } from './problem.ts'
 import { requestId, type RequestMemory } from './requests.ts'
 import type { Route } from './route.ts'
 import { problem } from './views.ts'
@@ -56,17 +56,14 @@ export async function createApi(deps: ApiDeps): Promise<FastifyInstance> {
     loggerInstance: logger,
     genReqId: () => randomUUID(),
     forceCloseConnections: 'idle',
+    frameworkErrors: answerError,
+    clientErrorHandler: brokenRequests(logger),
   })
   const principals: Principals = new WeakMap()
   app.setValidatorCompiler(validatorCompiler)
   app.setSerializerCompiler(serializerCompiler)
   app.setErrorHandler(answerError)
-  app.setNotFoundHandler((request) => {
-    throw new KilnError(
-      'not_found',
-      `there is no ${request.method} ${request.url.split('?', 1)[0]}`,
-    )
-  })
+  app.setNotFoundHandler(answerUnknown)
   authenticateAll(app, deps, principals)
   await app.register(fastifySSE, { heartbeatInterval: deps.heartbeatMs ?? 15_000 })
   await app.register(fastifySwagger, {
@@ -174,10 +171,4 @@ function schemaOf(name: string, route: Route) {
     ...(route.method === 'POST' ? { body: route.body } : {}),
     response: { [status]: success, default: problem },
   }
-}
-
-function answerError(error: unknown, request: FastifyRequest, reply: FastifyReply): void {
-  const told = problemOf(error, request.id)
-  if (told.status >= 500) request.log.error({ err: error }, told.message)
-  void reply.code(told.status).type('application/problem+json').send(told)
 }

@@ -15,6 +15,7 @@ export const errors = {
   invalid_archive: { retryable: false, exit: 2, http: 422 },
   invalid_repository: { retryable: false, exit: 2, http: 422 },
   invalid_image: { retryable: false, exit: 2, http: 422 },
+  method_not_allowed: { retryable: false, exit: 2, http: 405 },
   not_found: { retryable: false, exit: 2, http: 404 },
   commit_not_found: { retryable: false, exit: 2, http: 404 },
   ambiguous: { retryable: false, exit: 2, http: 409 },

@@ -92,7 +92,7 @@ await runProcess('build', async (context) => {
 
 /** The endpoint that the engine pulls base images from and pushes what it built to. */
 async function openBuildRegistry(
-  { config, paths }: ProcessContext,
+  { config, logger, paths }: ProcessContext,
   store: BlobStore,
 ): Promise<{ port: BuildRegistry; close: () => Promise<void> }> {
   const { build } = await openCredentials(paths.credentials)
@@ -101,6 +101,7 @@ async function openBuildRegistry(
   const port = config.ports.buildRegistry
   const registry = await createRegistry({
     port,
+    logger,
     store,
     capture,
     access,

@@ -3,7 +3,6 @@ import { createApi } from '../api/server.ts'
 import { admissibleAnywhere } from '../domain/ledger.ts'
 import { credentialAccess } from '../registry/access.ts'
 import { createRegistry, type Registry } from '../registry/server.ts'
-import type { Config } from './config.ts'
 import { workflowBundle } from './bundle-workflows.ts'
 import { controlActivities } from './control-activities.ts'
 import { withCrashPoints } from './crash-point.ts'
@@ -11,7 +10,7 @@ import { createEngine, type Engine } from './engine.ts'
 import { createLogs } from './logs.ts'
 import { createOperations } from './operations.ts'
 import { packageVersion } from './package-version.ts'
-import { runProcess } from './process.ts'
+import { runProcess, type ProcessContext } from './process.ts'
 import {
   openCredentials,
   openToken,
@@ -35,7 +34,7 @@ await runProcess('server', async (context) => {
   const credentials = await openCredentials(paths.credentials)
   const registryAddress = `127.0.0.1:${config.ports.registry}`
   await writeDockerConfig(paths.dockerConfig, registryAddress, credentials.reader)
-  const registry = await openRegistry(config, owned, credentials)
+  const registry = await openRegistry(context, owned, credentials)
   const index = await openServerIndex({ paths, ledger, store, logger })
   const client = await connectClient(config.temporal.address)
   const engine = createEngine({ client, host: config.hostName })
@@ -85,12 +84,13 @@ async function wakeOpenChanges({ ledger }: OwnedLedger, engine: Engine): Promise
 
 /** The pull half, for hosts and readers; what hosts may pull is asked of the ledger each time. */
 function openRegistry(
-  { ports }: Config,
+  { config, logger }: ProcessContext,
   { store, ledger }: OwnedLedger,
   { reader, host }: RegistryCredentials,
 ): Promise<Registry> {
   return createRegistry({
-    port: ports.registry,
+    port: config.ports.registry,
+    logger,
     store,
     access: credentialAccess([
       { kind: 'reader', username: 'reader', password: reader },

@@ -10,7 +10,7 @@ import {
 import { join } from 'node:path'
 import type { Logger } from 'pino'
 import { KilnError } from '../domain/error.ts'
-import { toApplicationFailure } from './failure.ts'
+import { toApplicationFailure, toFailure } from './failure.ts'
 import { openInFlight, type InFlight } from './in-flight.ts'
 import type { ProcessContext } from './process.ts'
 
@@ -52,7 +52,13 @@ function interceptor(
         if (error instanceof CancelledFailure || error instanceof ApplicationFailure) throw error
         const failure = toApplicationFailure(error)
         logger.warn(
-          { activity: activityType, attempt, code: failure.type, error: failure.message },
+          {
+            activity: activityType,
+            attempt,
+            code: failure.type,
+            place: toFailure(error).place,
+            error: failure.message,
+          },
           'activity failed',
         )
         if (failure.type === 'internal') logger.error({ err: error }, 'unexpected error')

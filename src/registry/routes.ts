@@ -86,10 +86,16 @@ function pathOf(request: FastifyRequest): string {
 function sendError(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
   const known = registryErrorOf(error)
   if (known.status >= 500) request.log.error({ err: error }, 'the registry could not answer')
+  else request.log[levelOf(known)]({ code: known.code, status: known.status }, known.message)
   // What was not read of a refused upload would be taken for the next request.
   if (request.body !== undefined) reply.header('connection', 'close')
   reply.code(known.status).type('application/json').removeHeader('content-length')
   return reply.send(request.method === 'HEAD' ? undefined : errorBody(known))
+}
+
+/** Clients ask without credentials first, and ask for what may be missing before they push it. */
+function levelOf({ status }: RegistryError): 'debug' | 'info' {
+  return status === 401 || status === 404 ? 'debug' : 'info'
 }
 
 function registryErrorOf(error: unknown): RegistryError {

@@ -1,5 +1,5 @@
 import type { AddressInfo } from 'node:net'
-import fastify from 'fastify'
+import fastify, { type FastifyBaseLogger } from 'fastify'
 import { registryRoutes, type RegistryDependencies } from './routes.ts'
 
 export type Registry = { port: number; close(): Promise<void> }
@@ -10,9 +10,14 @@ export type Registry = { port: number; close(): Promise<void> }
  */
 export async function createRegistry({
   port = 0,
+  logger,
   ...dependencies
-}: RegistryDependencies & { port?: number }): Promise<Registry> {
-  const app = fastify({ forceCloseConnections: true })
+}: RegistryDependencies & { port?: number; logger?: FastifyBaseLogger }): Promise<Registry> {
+  const app = fastify({
+    forceCloseConnections: true,
+    // Every layer of every pull is a request: only refusals and failures are worth a line.
+    ...(logger === undefined ? {} : { loggerInstance: logger, disableRequestLogging: true }),
+  })
   await registryRoutes(app, dependencies)
   await app.listen({ host: '127.0.0.1', port })
   const address = app.server.address() as AddressInfo
