@@ -55,6 +55,12 @@ const step = z.strictObject({
   definition: digest,
   instances: z.strictObject({ min: count, max: count }),
   automatic: z.boolean(),
+  route: z
+    .strictObject({
+      host: z.string().min(1).max(253).exactOptional(),
+      path: z.string().min(1).max(200).exactOptional(),
+    })
+    .exactOptional(),
 })
 
 export const sealedBody = z.strictObject({
@@ -109,7 +115,15 @@ export const driftBody = z.strictObject({
   environment,
   epoch: count,
   instance: name,
-  cause: z.enum(['stopped', 'removed', 'restarted', 'foreign', 'paused', 'unknown']),
+  cause: z.enum([
+    'stopped',
+    'removed',
+    'restarted',
+    'foreign',
+    'paused',
+    'unresponsive',
+    'unknown',
+  ]),
   found: line,
   expected: line,
 }) satisfies z.ZodType<DriftBody>

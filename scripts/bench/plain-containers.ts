@@ -1,5 +1,5 @@
 import { execa } from 'execa'
-import { answersReady } from '../../src/runtime/ready.ts'
+import { faultOf } from '../../src/runtime/probe.ts'
 import { eventually } from '../demo/kiln.ts'
 import type { BenchKiln } from './bench-kiln.ts'
 
@@ -53,8 +53,11 @@ export async function runUntilReady(image: string, more: readonly string[] = [])
   const id = stdout.trim()
   const format = '{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}'
   const inspected = await execa('docker', ['inspect', '--format', format, id])
-  const probe = { address: inspected.stdout.trim(), port: 8080, path: '/ready', timeoutMs: 1000 }
-  await eventually(`${id} answers`, 30, async () => (await answersReady(probe)) || undefined)
+  const asked = { address: inspected.stdout.trim(), port: 8080 }
+  const probe = { path: '/ready', intervalMs: 1000, timeoutMs: 1000 }
+  await eventually(`${id} answers`, 30, async () =>
+    (await faultOf(asked, probe)) === null ? true : undefined,
+  )
   return id
 }
 

@@ -1,4 +1,17 @@
 import type { Digest } from './digest.ts'
+import type { Route } from './route.ts'
+
+/**
+ * How an instance is asked whether it is well: by a page that answers 200 to 399, or by a TCP connection.
+ * `threshold`: how many answers in a row must be missing until it counts (3 without it). `rise`: how many
+ * must come in a row until it counts again (1 without it); readiness only.
+ */
+export type Probe = ({ path: string } | { tcp: true }) & {
+  intervalMs: number
+  timeoutMs: number
+  threshold?: number
+  rise?: number
+}
 
 /**
  * What `kiln.yaml` at an artifact's commit says of one environment, without the instance count
@@ -9,7 +22,12 @@ export type Definition = {
   version: 1
   environment: string
   port: number
-  readiness: { path: string; intervalMs: number; timeoutMs: number }
+  /** Whether the edge sends it requests. */
+  readiness: Probe
+  /** Whether it is replaced; without it an instance is replaced only when it ended or was changed. */
+  liveness?: Probe
+  /** Its place at the shared entrance. */
+  route?: Route
   resources: { memoryMb: number; cpus: number; pids: number }
   config: Readonly<Record<string, string>>
   /** Name in the instance to `file:<name>` or `env:<NAME>`: references alone. Absent when there are none. */
@@ -29,4 +47,6 @@ export type PipelineStep = {
   instances: InstanceRange
   /** Whether a digest that became active in the previous environment is promoted here by itself. */
   automatic: boolean
+  /** As in the definition: what collides is refused by what the ledger says. */
+  route?: Route
 }

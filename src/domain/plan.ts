@@ -2,6 +2,7 @@ import type { InstanceRange, PipelineStep } from './definition.ts'
 import type { Digest } from './digest.ts'
 import { environmentOf, type EnvironmentState, type Ledger } from './ledger.ts'
 import { environmentName, parseEnvironmentName, type EnvironmentName } from './name.ts'
+import { routeHolder, routeOf, routeText } from './route.ts'
 import type { ChangeBody, FactOf, Served } from './statement.ts'
 
 /** Why a request is refused: the rule's name is on record with the refusal (I17). */
@@ -16,6 +17,7 @@ export type RefusalRule =
   | 'nothing-runs-here'
   | 'instances-out-of-range'
   | 'no-hold'
+  | 'route-taken'
 
 /** What a change will do, decided before anything is done. Its digest is what keys and changes carry. */
 export type Plan =
@@ -103,6 +105,22 @@ function promotable(
   return { kind: 'step', step }
 }
 
+/** Two environments at one route would share its requests: the one that has it keeps it. */
+function routeTaken(
+  ledger: Ledger,
+  environment: EnvironmentName,
+  target: { digest: Digest; definition: Digest },
+): Extract<Plan, { kind: 'refused' }> | null {
+  const route = routeOf(ledger, environment, target)
+  const holder = route === null ? null : routeHolder(ledger, environment, route)
+  if (route === null || holder === null) return null
+  return refused(
+    'route-taken',
+    `the route ${routeText(route)} belongs to ${holder}`,
+    `give ${environment} another route in kiln.yaml, or first promote a version of ${holder} without it`,
+  )
+}
+
 export function planPromotion(
   ledger: Ledger,
   environment: EnvironmentName,
@@ -123,6 +141,8 @@ export function planPromotion(
   const { definition, instances } = may.step
   if (serving?.digest === digest && serving.definition === definition)
     return { kind: 'nothing-to-do', serving }
+  const taken = routeTaken(ledger, environment, { digest, definition })
+  if (taken !== null) return taken
   return change(state, {
     changeKind: 'promotion',
     target: { digest, definition },
@@ -178,6 +198,8 @@ export function planRollback(
       `${request.to} was never active in ${environment}, or is active now`,
     )
   }
+  const taken = routeTaken(ledger, environment, target.body)
+  if (taken !== null) return taken
   const older = state.good
     .filter(
       (key) => key.body.sequence < target.body.sequence && key.body.digest !== target.body.digest,

@@ -84,6 +84,7 @@ export const driftCauses = [
   'restarted',
   'foreign',
   'paused',
+  'unresponsive',
   'unknown',
 ] as const
 export type DriftCause = (typeof driftCauses)[number]

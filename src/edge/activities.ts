@@ -5,8 +5,10 @@ import type { Attempt, Effect, EffectFence, Endpoint } from '../domain/effect.ts
 import { KilnError } from '../domain/error.ts'
 import type { EnvironmentName } from '../domain/name.ts'
 import { edgeAddress } from './config.ts'
-import { openEdge, withFreePort, type Edge, type PortRange } from './edge.ts'
+import { loadShape, openEdge, withFreePort, type Edge, type PortRange } from './edge.ts'
+import type { Entrance } from './entrance.ts'
 import { reload, type EdgePaths } from './master.ts'
+import { applyRoutes } from './routes.ts'
 import { showStat } from './runtime-api.ts'
 import {
   environmentIn,
@@ -29,6 +31,8 @@ import {
 export type EdgeDependencies = {
   paths: EdgePaths
   ports: PortRange
+  /** The address that environments with a route share; null or absent: there is none. */
+  entrance?: Entrance | null
   fence: EffectFence
   /** A definition's content, checked against its digest. */
   definition: (digest: Digest) => Promise<Definition>
@@ -55,7 +59,7 @@ const leastCheckMs = 5000
 export function edgeActivities(dependencies: EdgeDependencies) {
   const { paths, fence, activity } = dependencies
   const crashPoint = dependencies.crashPoint ?? (() => undefined)
-  const edge = openEdge(paths, crashPoint)
+  const edge = openEdge({ paths, entrance: dependencies.entrance ?? null }, crashPoint)
   const context: Context = { ...dependencies, edge, crashPoint }
 
   return {
@@ -126,13 +130,21 @@ async function join(
   const definition = await context.definition(request.definition)
   const servers = request.instances.map((one) => serverOf(one, definition))
   const traffic = trafficOf(context, environment, signal)
-  const state = await edge.write((now) => joining(now, environment, servers))
+  const state = await edge.write(
+    (now) => joining(now, environment, servers),
+    () => loadShape(context.paths, context.haproxy ?? 'haproxy'),
+  )
   const waiting = named(state, request).filter((server) => server.state === 'joining')
   await addServers(traffic, waiting, Math.max(definition.start.timeoutMs, leastCheckMs))
   crashPoint('edge.added')
   const names = request.instances.map((one) => one.name)
-  await edge.write((now) => inState(now, environment, { names, state: 'ready' }))
-  await openServers(traffic, names)
+  await edge.write(
+    (now) => inState(now, environment, { names, state: 'ready' }),
+    async (now) => {
+      await openServers(traffic, names)
+      await routeBy(context, now)
+    },
+  )
   crashPoint('edge.open')
 }
 
@@ -158,12 +170,22 @@ async function leave(
   if (leaving.length === 0) return
   const names = leaving.map((server) => server.name)
   const traffic = trafficOf(context, environment, signal)
-  await edge.write((now) => inState(now, environment, { names, state: 'leaving' }))
+  await edge.write(
+    (now) => inState(now, environment, { names, state: 'leaving' }),
+    (now) => routeBy(context, now),
+  )
   await drainServers(traffic, names, Math.max(...leaving.map((server) => server.drainMs)))
   crashPoint('edge.drained')
   await deleteServers(traffic, names)
   crashPoint('edge.deleted')
-  await edge.write((now) => without(now, environment, names))
+  await edge.write(
+    (now) => without(now, environment, names),
+    () => loadShape(context.paths, context.haproxy ?? 'haproxy'),
+  )
+}
+
+async function routeBy({ entrance, paths }: Context, state: EdgeState): Promise<void> {
+  if (entrance) await applyRoutes(paths.socket, state)
 }
 
 function trafficOf(

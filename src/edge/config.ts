@@ -1,4 +1,6 @@
 import type { EnvironmentName } from '../domain/name.ts'
+import { createHash } from 'node:crypto'
+import { backendName, renderEntrance, tlsDefaults, type Entrance } from './entrance.ts'
 import type { EdgeEnvironment, EdgeServer, EdgeState } from './state.ts'
 
 /** Loopback only: what is in front of Kiln is the operator's business. */
@@ -14,23 +16,19 @@ export function frontendName(environment: EnvironmentName): string {
   return `fe:${environment.replace('/', '.')}`
 }
 
-export function backendName(environment: EnvironmentName): string {
-  return `be:${environment.replace('/', '.')}`
-}
-
 /** A server's full weight; one that joins or leaves has 0 in the file, so that a restart sends it nothing. */
 export const fullWeight = 100
 
 /** Check settings of a server; `default-server` does not reach servers that are added at run time. */
-export function checkOptions({ intervalMs }: EdgeServer): string {
-  return `check inter ${intervalMs}ms rise 1 fall 3`
+export function checkOptions({ intervalMs, rise = 1, fall = 3 }: EdgeServer): string {
+  return `check inter ${intervalMs}ms rise ${rise} fall ${fall}`
 }
 
 /** Which path each server's readiness check asks for: servers of two definitions stand side by side. */
 export function renderMap(state: EdgeState): string {
   return state.environments
     .flatMap(({ servers }) => servers)
-    .map(({ name, path }) => `${name} ${path}\n`)
+    .flatMap(({ name, path }) => (path === null ? [] : [`${name} ${path}\n`]))
     .join('')
 }
 
@@ -43,8 +41,38 @@ export function renderMap(state: EdgeState): string {
  * - `noreuseport`: a second HAProxy on the same port is refused, instead of sharing its requests.
  * - `retry-on conn-failure`: what an instance may have begun is never sent to another one.
  */
-export function renderConfig(state: EdgeState, { socket }: { socket: string }): string {
-  return [global(socket), ...state.environments.map(renderEnvironment)].join('\n')
+export function renderConfig(state: EdgeState, frame: Frame): string {
+  const { socket, entrance, certificates } = frame
+  const body = [
+    entrance?.tls ? tlsDefaults : '',
+    defaults,
+    // Adding or taking away a certificate is a change of the frame; another content of one is not.
+    ...certificates.map((name) => `# certificate ${name}\n`),
+    entrance === null ? '' : renderEntrance(entrance),
+    ...state.environments.map(renderEnvironment),
+  ].join('')
+  return `${global(socket)}  setenv ${shapeName} ${shapeOf(body)}\n${body}`
+}
+
+/** What stands around the environments. `certificates`: names of the files in the entrance's folder. */
+export type Frame = {
+  socket: string
+  entrance: Entrance | null
+  certificates: readonly string[]
+}
+
+/** HAProxy tells by this variable which shape it has loaded. */
+export const shapeName = 'KILN_SHAPE'
+
+/** Of all that only a reload changes: everything but the servers and the maps. */
+function shapeOf(body: string): string {
+  const lasting = body.split('\n').filter((line) => !line.startsWith('  server '))
+  return createHash('sha256').update(lasting.join('\n')).digest('hex')
+}
+
+/** The shape that a configuration will have once it is loaded. */
+export function shapeIn(config: string): string {
+  return new RegExp(`^  setenv ${shapeName} (\\w+)$`, 'm').exec(config)?.[1] ?? ''
 }
 
 function global(socket: string): string {
@@ -56,7 +84,10 @@ global
   maxconn 4000
   noreuseport
   hard-stop-after 10m
+`
+}
 
+const defaults = `
 defaults
   mode http
   maxconn 4000
@@ -75,7 +106,6 @@ defaults
   timeout http-request 10s
   timeout http-keep-alive ${idleClientMs}ms
 `
-}
 
 function renderEnvironment({ environment, port, servers }: EdgeEnvironment): string {
   return `
@@ -86,12 +116,24 @@ frontend ${frontendName(environment)}
 
 backend ${backendName(environment)}
   balance roundrobin
-  option httpchk
-  http-check send meth GET uri-lf "%[srv_name,map_str(${mapName},/)]" ver HTTP/1.1 hdr Host kiln
-  http-check expect status 200-399
-  http-error status 503 content-type text/plain string "nothing serves ${environment} now\\n"
+${isCheckedByTcp(servers) ? tcpCheck : httpCheck}  http-error status 503 content-type text/plain string "nothing serves ${environment} now\\n"
 ${servers.map((server) => `${renderServer(server)}\n`).join('')}`
 }
+
+/**
+ * A backend has one kind of check. While instances of two kinds stand side by side the weaker one holds
+ * for all; the host asks each by its own probe before it joins.
+ */
+function isCheckedByTcp(servers: readonly EdgeServer[]): boolean {
+  return servers.some(({ path }) => path === null)
+}
+
+const tcpCheck = '  option tcp-check\n'
+
+const httpCheck = `  option httpchk
+  http-check send meth GET uri-lf "%[srv_name,map_str(${mapName},/)]" ver HTTP/1.1 hdr Host kiln
+  http-check expect status 200-399
+`
 
 function renderServer(server: EdgeServer): string {
   const weight = server.state === 'ready' ? fullWeight : 0

@@ -1,11 +1,13 @@
 import { createServer } from 'node:net'
-import { mkdir } from 'node:fs/promises'
-import { dirname } from 'node:path'
+import { mkdir, readdir, readFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
 import { KilnError } from '../domain/error.ts'
 import type { EnvironmentName } from '../domain/name.ts'
 import { replaceFile } from '../store/replace-file.ts'
-import { edgeAddress, renderConfig, renderMap } from './config.ts'
-import type { EdgePaths } from './master.ts'
+import { edgeAddress, renderConfig, renderMap, shapeIn, shapeName } from './config.ts'
+import { hostsName, hostsOf, renderMapOf, routesName, routesOf, type Entrance } from './entrance.ts'
+import { reload, type EdgePaths } from './master.ts'
+import { showVariable } from './runtime-api.ts'
 import { environmentIn, readState, withPort, type EdgeState } from './state.ts'
 
 /** Changes of the state, one at a time: state durable, then map and configuration, then HAProxy is told. */
@@ -15,20 +17,24 @@ export type Edge = {
   /** Writes what `change` makes of the state, and HAProxy's files from it; runs `tell` before any other change. */
   write: (
     change: (state: EdgeState) => EdgeState | Promise<EdgeState>,
-    tell?: () => Promise<void>,
+    tell?: (state: EdgeState) => Promise<void>,
   ) => Promise<EdgeState>
 }
 
-export function openEdge(paths: EdgePaths, crashPoint: (name: string) => void): Edge {
+/** What the edge is beside its state: files, and the shared entrance where there is one. */
+export type EdgeFrame = { paths: EdgePaths; entrance: Entrance | null }
+
+export function openEdge(frame: EdgeFrame, crashPoint: (name: string) => void): Edge {
+  const { paths } = frame
   let last: Promise<unknown> = Promise.resolve()
 
   async function apply(...[change, tell]: Parameters<Edge['write']>): Promise<EdgeState> {
     const next = await change(await readState(paths.state))
     await replaceFile(paths.state, `${JSON.stringify(next, null, 2)}\n`)
     crashPoint('edge.state')
-    await writeFiles(paths, next)
+    await writeFiles(frame, next)
     crashPoint('edge.config')
-    await tell?.()
+    await tell?.(next)
     return next
   }
 
@@ -43,16 +49,41 @@ export function openEdge(paths: EdgePaths, crashPoint: (name: string) => void): 
   }
 }
 
-async function writeFiles(paths: EdgePaths, state: EdgeState): Promise<void> {
+async function writeFiles({ paths, entrance }: EdgeFrame, state: EdgeState): Promise<void> {
+  const routes = routesOf(state)
+  const beside = (name: string) => join(dirname(paths.config), name)
+  await replaceFile(beside(routesName), renderMapOf(routes))
+  await replaceFile(beside(hostsName), renderMapOf(hostsOf(routes)))
   await replaceFile(paths.map, renderMap(state))
-  await replaceFile(paths.config, renderConfig(state, paths))
+  const certificates = await certificatesOf(entrance)
+  await replaceFile(
+    paths.config,
+    renderConfig(state, { socket: paths.socket, entrance, certificates }),
+  )
+}
+
+async function certificatesOf(entrance: Entrance | null): Promise<readonly string[]> {
+  if (entrance?.tls === null || entrance === null) return []
+  await mkdir(entrance.tls.folder, { recursive: true, mode: 0o700 })
+  return (await readdir(entrance.tls.folder)).filter((name) => name.endsWith('.pem')).toSorted()
+}
+
+/**
+ * Reloads HAProxy if what it has loaded differs from its file in more than servers and maps, which it is
+ * told of while it runs. The file must have been written.
+ */
+export async function loadShape(paths: EdgePaths, haproxy: string): Promise<void> {
+  const wanted = shapeIn(await readFile(paths.config, 'utf8'))
+  if ((await showVariable(paths.socket, shapeName)) === wanted) return
+  await reload(paths, haproxy)
 }
 
 /** Makes HAProxy's files from the state that was left, or empty ones: before HAProxy is started. */
-export async function renderInitialConfig(paths: EdgePaths): Promise<void> {
+export async function renderInitialConfig(frame: EdgeFrame): Promise<void> {
+  const { paths } = frame
   await mkdir(dirname(paths.config), { recursive: true, mode: 0o700 })
   await mkdir(dirname(paths.socket), { recursive: true, mode: 0o700 })
-  await writeFiles(paths, await readState(paths.state))
+  await writeFiles(frame, await readState(paths.state))
 }
 
 /** HAProxy as the supervisor starts it: in the foreground, with a master that outlives reloads. */

@@ -37,6 +37,12 @@ export async function showStat(socket: string): Promise<Row[]> {
   return parseStat(await ask(socket, 'show stat'))
 }
 
+/** The value of an environment variable that the configuration set; empty when it has none. */
+export async function showVariable(socket: string, name: string): Promise<string> {
+  const answer = await ask(socket, `show env ${name}`)
+  return answer.startsWith(`${name}=`) ? answer.slice(name.length + 1) : ''
+}
+
 /** The process id of the worker that holds the socket now. */
 export async function workerPid(socket: string): Promise<number> {
   const line = (await ask(socket, 'show info')).split('\n').find((one) => one.startsWith('Pid: '))

@@ -1,17 +1,25 @@
 import { readFile } from 'node:fs/promises'
+import { isDeepStrictEqual } from 'node:util'
 import { z } from 'zod'
-import type { Definition } from '../domain/definition.ts'
+import type { Definition, Probe } from '../domain/definition.ts'
 import type { Endpoint } from '../domain/effect.ts'
 import { KilnError } from '../domain/error.ts'
 import { parseEnvironmentName, type EnvironmentName } from '../domain/name.ts'
+import { routeKey, routeText, type Route } from '../domain/route.ts'
 
 /** `joining`: in HAProxy, without traffic, until its check passes. `leaving`: finishes what it has. */
 export type EdgeServer = {
   name: string
   address: string
   port: number
-  path: string
+  /** Null: a TCP connection is enough. */
+  path: string | null
   intervalMs: number
+  /** How many checks in a row take requests away from it, and give them back; HAProxy's file has defaults. */
+  fall?: number
+  rise?: number
+  /** Its place at the shared entrance. */
+  route?: Route
   drainMs: number
   state: 'joining' | 'ready' | 'leaving'
 }
@@ -31,6 +39,8 @@ export const emptyState: EdgeState = { version: 1, environments: [] }
 /** What may stand in HAProxy's file and commands: no space, quote, semicolon or escape. */
 const word = /^[\w.-]{1,200}$/
 const readinessPath = /^\/[\w.~/?=&%+@:-]{0,500}$/
+const routeHost = /^[a-z0-9.-]{1,253}$/
+const routePath = /^\/[\w.~/-]{0,200}$/
 
 const form = z.strictObject({
   version: z.literal(1),
@@ -43,8 +53,16 @@ const form = z.strictObject({
           name: z.string().regex(word),
           address: z.ipv4(),
           port: z.int().min(1).max(65535),
-          path: z.string().regex(readinessPath),
+          path: z.string().regex(readinessPath).nullable(),
           intervalMs: z.int().positive(),
+          fall: z.int().positive().exactOptional(),
+          rise: z.int().positive().exactOptional(),
+          route: z
+            .strictObject({
+              host: z.string().regex(routeHost).exactOptional(),
+              path: z.string().regex(routePath).exactOptional(),
+            })
+            .exactOptional(),
           drainMs: z.int().nonnegative(),
           state: z.enum(['joining', 'ready', 'leaving']),
         }),
@@ -109,6 +127,7 @@ export function joining(
   environment: EnvironmentName,
   servers: readonly EdgeServer[],
 ): EdgeState {
+  for (const { route } of servers) if (route) assertFree(state, environment, route)
   return withServers(state, environment, (present) => {
     const fresh = servers.filter(
       (server) => !present.some((one) => isSame(one, server) && one.state !== 'leaving'),
@@ -118,8 +137,34 @@ export function joining(
   })
 }
 
+/** The second lock of routes: the plan refuses first, unless two plans were made at the same moment. */
+function assertFree(state: EdgeState, environment: EnvironmentName, route: Route): void {
+  const holder = state.environments.find(
+    (one) =>
+      one.environment !== environment &&
+      one.servers.some((server) => server.route && routeKey(server.route) === routeKey(route)),
+  )
+  if (holder === undefined) return
+  throw new KilnError(
+    'refused',
+    `the route ${routeText(route)} belongs to ${holder.environment} at the edge`,
+    {
+      place: 'route-taken',
+      fix: `give ${environment} another route in kiln.yaml, or first promote a version of ${holder.environment} without it`,
+    },
+  )
+}
+
 function isSame(a: EdgeServer, b: EdgeServer): boolean {
-  return a.name === b.name && a.address === b.address && a.port === b.port && a.path === b.path
+  return (
+    a.name === b.name &&
+    a.address === b.address &&
+    a.port === b.port &&
+    a.path === b.path &&
+    a.fall === b.fall &&
+    a.rise === b.rise &&
+    isDeepStrictEqual(a.route, b.route)
+  )
 }
 
 export function inState(
@@ -144,27 +189,40 @@ export function without(
 
 /** Throws `invalid_input` for what may not stand in HAProxy's file. */
 export function serverOf({ name, address, port }: Endpoint, definition: Definition): EdgeServer {
-  const { readiness, stop } = definition
+  const { readiness, route, stop } = definition
   if (!word.test(name) || !z.ipv4().safeParse(address).success) {
     throw new KilnError('invalid_input', `not an instance for the edge: ${name} at "${address}"`)
   }
-  if (!readinessPath.test(readiness.path)) {
-    throw new KilnError(
-      'invalid_input',
-      `not a readiness path: ${JSON.stringify(readiness.path)}`,
-      {
-        place: 'readiness.path',
-        fix: 'use letters, digits and ._~/?=&%+@:- only',
-      },
-    )
-  }
+  if (route !== undefined) assertRoute(route)
   return {
     name,
     address,
     port,
-    path: readiness.path,
-    intervalMs: readiness.intervalMs,
+    ...checksOf(readiness),
+    ...(route === undefined ? {} : { route }),
     drainMs: stop.drainMs,
     state: 'joining',
+  }
+}
+
+function assertRoute(route: Route): void {
+  if (routeHost.test(route.host ?? 'any') && routePath.test(route.path ?? '/')) return
+  throw new KilnError('invalid_input', `not a route: ${JSON.stringify(route)}`, { place: 'route' })
+}
+
+function checksOf(readiness: Probe): Pick<EdgeServer, 'path' | 'intervalMs' | 'fall' | 'rise'> {
+  const { intervalMs, threshold, rise } = readiness
+  const path = 'path' in readiness ? readiness.path : null
+  if (path !== null && !readinessPath.test(path)) {
+    throw new KilnError('invalid_input', `not a readiness path: ${JSON.stringify(path)}`, {
+      place: 'readiness.path',
+      fix: 'use letters, digits and ._~/?=&%+@:- only',
+    })
+  }
+  return {
+    path,
+    intervalMs,
+    ...(threshold === undefined ? {} : { fall: threshold }),
+    ...(rise === undefined ? {} : { rise }),
   }
 }

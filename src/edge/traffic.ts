@@ -1,14 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { KilnError } from '../domain/error.ts'
 import type { EnvironmentName } from '../domain/name.ts'
-import {
-  backendName,
-  checkOptions,
-  frontendName,
-  fullWeight,
-  idleClientMs,
-  mapName,
-} from './config.ts'
+import { checkOptions, frontendName, fullWeight, idleClientMs, mapName } from './config.ts'
+import { backendName, entranceName } from './entrance.ts'
 import { showOldStat, showProcesses, type EdgePaths } from './master.ts'
 import { showStat, tell, type Row } from './runtime-api.ts'
 import { ask } from './socket.ts'
@@ -39,6 +33,9 @@ export async function hasFrontend({
   return (await showStat(paths.socket)).some((row) => row.proxy === frontend)
 }
 
+/** Of a page, and of a connection. */
+const passedChecks = new Set(['L7OK', 'L4OK'])
+
 /** Adds the servers without traffic, and waits until HAProxy's own check of each has passed. */
 export async function addServers(
   traffic: Traffic,
@@ -58,7 +55,7 @@ export async function addServers(
   const names = new Set(servers.map((server) => server.name))
   const passed = await waitFor(traffic, withinMs, (found) => {
     const joined = found.filter((row) => names.has(row.name))
-    return joined.length === names.size && joined.every((row) => row.check === 'L7OK')
+    return joined.length === names.size && joined.every((row) => passedChecks.has(row.check))
   })
   if (passed) return
   throw new KilnError('change_failed', 'the edge cannot reach every new instance', {
@@ -70,7 +67,9 @@ async function addServer({ paths, environment }: Traffic, server: EdgeServer): P
   const backend = backendName(environment)
   // A name that is there already would be looked up with its old path first.
   await ask(paths.socket, `del map ${mapName} ${server.name}`)
-  await tell(paths.socket, `add map ${mapName} ${server.name} ${server.path}`)
+  if (server.path !== null) {
+    await tell(paths.socket, `add map ${mapName} ${server.name} ${server.path}`)
+  }
   await tell(
     paths.socket,
     `add server ${backend}/${server.name} ${server.address}:${server.port} ${checkOptions(server)} weight ${fullWeight}`,
@@ -122,9 +121,11 @@ async function emptyOldWorkers(
   withinMs: number,
 ): Promise<void> {
   const { paths, environment, now, signal } = traffic
-  const deadline = now().getTime() + withinMs
+  const began = now().getTime()
+  const deadline = began + withinMs
   for (;;) {
-    const busy = await busyOldWorkers(traffic)
+    const idleLeft = now().getTime() - began < idleClientMs
+    const busy = await busyOldWorkers(traffic, idleLeft)
     if (busy.length === 0) return
     if (now().getTime() >= deadline) {
       for (const pid of busy) {
@@ -139,12 +140,21 @@ async function emptyOldWorkers(
   }
 }
 
-async function busyOldWorkers({ paths, environment }: Traffic): Promise<number[]> {
-  const frontend = frontendName(environment)
+/**
+ * Old workers that may still send something to the environment. At the shared entrance that is every
+ * client that was idle when the worker was replaced; later only what is under way in the environment
+ * itself: what other environments' clients do there keeps nobody waiting.
+ */
+async function busyOldWorkers(
+  { paths, environment }: Traffic,
+  idleLeft: boolean,
+): Promise<number[]> {
+  const watched = new Set([frontendName(environment), backendName(environment)])
+  if (idleLeft) watched.add(entranceName)
   const { old } = await showProcesses(paths)
   const busy = await Promise.all(
     old.map(async (pid) =>
-      (await showOldStat(paths, pid)).some((row) => row.proxy === frontend && row.sessions > 0),
+      (await showOldStat(paths, pid)).some((row) => watched.has(row.proxy) && row.sessions > 0),
     ),
   )
   return old.filter((_, index) => busy[index])

@@ -1,12 +1,15 @@
 import { isAbsolute, resolve } from 'node:path'
 import { z } from 'zod'
 import { KilnError } from '../domain/error.ts'
+import type { Entrance } from '../edge/entrance.ts'
 import { pathsOf, type Paths } from './paths.ts'
 
 /** The repository that this code lies in. */
 const root = resolve(import.meta.dirname, '../..')
 
 const port = z.coerce.number().int().min(1024).max(65_535)
+/** Where people's browsers come in, 80 and 443 may be wanted. */
+const anyPort = z.coerce.number().int().min(1).max(65_535)
 /** A first port, with room for those that follow it. */
 const firstPort = port.max(65_400)
 const folder = z.string().min(1)
@@ -56,6 +59,36 @@ export const settings = {
     about: 'first of the 90 ports that environments are served on',
     standard: 'API port + 10',
     form: firstPort,
+  },
+  KILN_ENTRANCE_PORT: {
+    about: 'port of the shared entrance, where environments with a route are reached',
+    standard: 'API port + 6',
+    form: anyPort,
+  },
+  KILN_ENTRANCE_ADDRESS: {
+    about: 'IPv4 address that the entrance listens on; 0.0.0.0 for all',
+    standard: '127.0.0.1',
+    form: z.ipv4('wanted an IPv4 address'),
+  },
+  KILN_TLS_FOLDER: {
+    about: 'folder of certificates for the entrance: <host>.pem, or <host>.crt and <host>.key',
+    standard: 'none: plain HTTP only',
+    form: folder,
+  },
+  KILN_TLS_PORT: {
+    about: "port of the entrance's TLS",
+    standard: 'API port + 7',
+    form: anyPort,
+  },
+  KILN_TLS_REDIRECT: {
+    about: 'whether plain HTTP at the entrance only leads to TLS: yes or no',
+    standard: 'no',
+    form: z.enum(['yes', 'no']),
+  },
+  KILN_TLS_HSTS: {
+    about: 'seconds for which browsers shall come by TLS only (HSTS); 0: off',
+    standard: '0',
+    form: z.coerce.number().int().min(0).max(100_000_000),
   },
   DOCKER_HOST: {
     about: 'Docker Engine that runs instances, and builds where no other is named',
@@ -127,9 +160,13 @@ export type Config = {
     buildHealth: number
     hostHealth: number
     temporal: number
+    entrance: number
     edgeFirst: number
     edgeLast: number
   }
+  entrance: Entrance
+  /** Where the certificates of the entrance lie; undefined: no TLS. */
+  tlsFolder: string | undefined
   /** Paths of the engines' sockets; the same where one engine does both. */
   docker: { runtime: string; build: string }
   /** `own`: the supervisor runs a dev server at the address. */
@@ -157,6 +194,9 @@ export function loadConfig(environment: Environment, cwd: string): Config {
     templates: resolve(cwd, given.KILN_TEMPLATES ?? resolve(root, 'templates')),
     repositories: given.KILN_REPOSITORIES ?? [],
     ports,
+    entrance: entranceOf(given, home),
+    tlsFolder:
+      given.KILN_TLS_FOLDER === undefined ? undefined : resolve(cwd, given.KILN_TLS_FOLDER),
     docker: { runtime, build: given.KILN_BUILD_DOCKER_HOST ?? runtime },
     temporal:
       given.KILN_TEMPORAL_ADDRESS === undefined
@@ -185,8 +225,26 @@ function portsOf(given: Given): Config['ports'] {
     buildHealth: api + 3,
     hostHealth: api + 4,
     temporal: given.KILN_TEMPORAL_PORT ?? api + 5,
+    entrance: given.KILN_ENTRANCE_PORT ?? api + 6,
     edgeFirst,
     edgeLast: edgeFirst + 89,
+  }
+}
+
+function entranceOf(given: Given, home: string): Entrance {
+  const api = given.KILN_API_PORT ?? 7400
+  return {
+    address: given.KILN_ENTRANCE_ADDRESS ?? '127.0.0.1',
+    port: given.KILN_ENTRANCE_PORT ?? api + 6,
+    tls:
+      given.KILN_TLS_FOLDER === undefined
+        ? null
+        : {
+            port: given.KILN_TLS_PORT ?? api + 7,
+            folder: pathsOf(home).tls,
+            redirect: given.KILN_TLS_REDIRECT === 'yes',
+            hstsSeconds: given.KILN_TLS_HSTS || null,
+          },
   }
 }
 

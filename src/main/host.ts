@@ -10,6 +10,7 @@ import type { EnvironmentName } from '../domain/name.ts'
 import type { ExpectedInstance } from '../runtime/drift.ts'
 import { createAdmission } from './admission.ts'
 import { withCrashPoints } from './crash-point.ts'
+import type { Config } from './config.ts'
 import { edgePathsOf } from './edge-paths.ts'
 import { createEngine } from './engine.ts'
 import { namingOf } from './naming.ts'
@@ -47,8 +48,7 @@ await runProcess('host', async ({ config, paths, logger, crashPoint }) => {
     }),
     ...edgeActivities({
       ...shared,
-      paths: edgePathsOf(paths),
-      ports: { first: config.ports.edgeFirst, last: config.ports.edgeLast },
+      ...edgeSettings(config),
       definition: (digest) => readDefinition(view.store, digest),
     }),
   }
@@ -84,6 +84,11 @@ await runProcess('host', async ({ config, paths, logger, crashPoint }) => {
     },
   }
 })
+
+function edgeSettings({ paths, entrance, ports }: Config) {
+  const range = { first: ports.edgeFirst, last: ports.edgeLast }
+  return { paths: edgePathsOf(paths), entrance, ports: range }
+}
 
 /** What the last change that went well adopted. */
 async function expectedIn(

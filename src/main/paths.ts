@@ -26,6 +26,8 @@ export function pathsOf(home: string) {
     signerSocket: at('run', 'signer.sock'),
     haproxySocket: at('run', 'haproxy.sock'),
     haproxyMasterSocket: at('run', 'haproxy-master.sock'),
+    /** Accepted certificates with their keys, as HAProxy has loaded them; made anew from the operator's files. */
+    tls: at('run', 'tls'),
     logs: at('logs'),
     buildLogs: at('logs', 'builds'),
     instanceLogs: at('logs', 'instances'),

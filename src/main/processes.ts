@@ -73,7 +73,7 @@ export function processesOf(config: Config, environment: Environment): ProcessDe
       readyMs: 15_000,
       graceMs: 15_000,
       address: null,
-      prepare: () => renderInitialConfig(edge),
+      prepare: () => renderInitialConfig({ paths: edge, entrance: config.entrance }),
     },
     {
       ...node('server'),

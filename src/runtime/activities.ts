@@ -12,7 +12,8 @@ import { takeKey } from './host-record.ts'
 import type { Pull } from './image.ts'
 import { endInstances, ensureInstance, isAsStarted, isOwn, type Workshop } from './instances.ts'
 import { networkName, type Naming } from './label.ts'
-import { answersReady, waitUntilReady } from './ready.ts'
+import { faultOf } from './probe.ts'
+import { waitUntilReady } from './ready.ts'
 
 /** What a host asks before it starts anything. `seen` is what it saw before: a ledger that ends earlier is not believed. */
 export type AdmissionRequest = {
@@ -42,6 +43,8 @@ export type RuntimeDependencies = {
   /** The activity that is running now, as Temporal's context knows it. */
   activity: () => Attempt
   crashPoint?: (name: string) => void
+  /** Whether the instance failed its liveness probe for good: it is replaced, whatever it answers now. */
+  isUnresponsive?: (id: string) => boolean
 }
 
 export type Instance = Endpoint & {
@@ -51,7 +54,7 @@ export type Instance = Endpoint & {
   epoch: number
   /** The engine's word: `running`, `exited`, `paused`, … */
   state: string
-  /** Runs as this host started it, and answers its readiness path now. */
+  /** Runs as this host started it, answers its readiness probe now, and was not found unresponsive. */
   healthy: boolean
 }
 
@@ -66,14 +69,17 @@ export type StartRequest = Effect & {
   keep: readonly string[]
 }
 
+type Observer = Workshop & { isUnresponsive: (id: string) => boolean }
+
 export type RuntimeActivities = ReturnType<typeof runtimeActivities>
 
 /** Everything a host does with instances. Each may be repeated, and killed after its work. */
 export function runtimeActivities(dependencies: RuntimeDependencies) {
   const { fence, activity, logger } = dependencies
-  const workshop: Workshop = {
+  const workshop: Observer = {
     ...dependencies,
     crashPoint: dependencies.crashPoint ?? (() => undefined),
+    isUnresponsive: dependencies.isUnresponsive ?? (() => false),
   }
 
   return {
@@ -193,21 +199,26 @@ function fenced(fence: HostFence, effect: Effect, attempt: Attempt): Attempt {
   }
 }
 
-async function observed(workshop: Workshop, found: Found): Promise<Instance | null> {
+async function observed(workshop: Observer, found: Found): Promise<Instance | null> {
   const { labels } = found
   if (labels === null) return null
   const { port, readiness } = labels.settings
-  const alive = found.state === 'running' && found.address !== '' && isAsStarted(workshop, found)
+  const { address } = found
+  const alive =
+    found.state === 'running' &&
+    address !== '' &&
+    isAsStarted(workshop, found) &&
+    !workshop.isUnresponsive(found.id)
   return {
     name: found.name,
     id: found.id,
-    address: found.address,
+    address,
     port,
     digest: labels.digest,
     definition: labels.definition,
     key: labels.key,
     epoch: labels.epoch,
     state: found.state,
-    healthy: alive && (await answersReady({ address: found.address, port, ...readiness })),
+    healthy: alive && (await faultOf({ address, port }, readiness)) === null,
   }
 }

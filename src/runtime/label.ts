@@ -5,7 +5,7 @@ import { isLabel, parseEnvironmentName, type EnvironmentName } from '../domain/n
 import type { Leaf } from '../domain/statement.ts'
 
 /** What an instance needs of its definition while it lives; it carries it itself. */
-export type Settings = Pick<Definition, 'port' | 'readiness' | 'start' | 'stop'>
+export type Settings = Pick<Definition, 'port' | 'readiness' | 'liveness' | 'start' | 'stop'>
 
 /** What Kiln writes on each container it makes. */
 export type InstanceLabels = {
@@ -19,15 +19,28 @@ export type InstanceLabels = {
   settings: Settings
 }
 
+const timing = {
+  intervalMs: z.number(),
+  timeoutMs: z.number(),
+  threshold: z.number().exactOptional(),
+  rise: z.number().exactOptional(),
+}
+const probeForm = z.union([
+  z.strictObject({ path: z.string(), ...timing }),
+  z.strictObject({ tcp: z.literal(true), ...timing }),
+])
+
 const settingsForm = z.strictObject({
   port: z.int(),
-  readiness: z.strictObject({ path: z.string(), intervalMs: z.number(), timeoutMs: z.number() }),
+  readiness: probeForm,
+  liveness: probeForm.exactOptional(),
   start: z.strictObject({ timeoutMs: z.number() }),
   stop: z.strictObject({ graceMs: z.number(), drainMs: z.number() }),
 })
 
-export function settingsOf({ port, readiness, start, stop }: Definition): Settings {
-  return { port, readiness, start, stop }
+export function settingsOf({ port, readiness, liveness, start, stop }: Definition): Settings {
+  const settings = { port, readiness, start, stop }
+  return liveness === undefined ? settings : { ...settings, liveness }
 }
 
 export function writeLabels(labels: InstanceLabels): Record<string, string> {

@@ -1,27 +1,10 @@
-import { get } from 'node:http'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Attempt } from '../domain/effect.ts'
 import { KilnError } from '../domain/error.ts'
 import type { DockerClient } from '../docker/client.ts'
 import { inspectContainer, lastLines } from './engine.ts'
 import type { Settings } from './label.ts'
-
-export type Probe = { address: string; port: number; path: string; timeoutMs: number }
-
-/** Whether one GET of the readiness path answers 200 to 399 in time. Never throws. */
-export function answersReady({ address, port, path, timeoutMs }: Probe): Promise<boolean> {
-  return new Promise((resolve) => {
-    const request = get(
-      { host: address, port, path, agent: false, signal: AbortSignal.timeout(timeoutMs) },
-      (response) => {
-        response.resume()
-        const status = response.statusCode ?? 0
-        resolve(status >= 200 && status < 400)
-      },
-    )
-    request.on('error', () => resolve(false))
-  })
-}
+import { faultOf, probeText } from './probe.ts'
 
 export type Awaited = { name: string; id: string; network: string; settings: Settings }
 
@@ -49,12 +32,12 @@ export async function waitUntilReady(
       const lines = await lastLines(docker, instance.id, shownLines)
       throw failed(instance, `ended with code ${found.exitCode} while it started`, lines)
     }
-    const probe = { address: found.address, port, ...readiness }
-    if (found.address !== '' && (await answersReady(probe))) return
+    const { address } = found
+    if (address !== '' && (await faultOf({ address, port }, readiness)) === null) return
     if (now().getTime() >= deadline) {
       const lines = await lastLines(docker, instance.id, shownLines)
       const limit = `${start.timeoutMs / 1000} s`
-      throw failed(instance, `did not answer ${readiness.path} within ${limit}`, lines)
+      throw failed(instance, `did not answer ${probeText(readiness)} within ${limit}`, lines)
     }
     await delay(Math.min(readiness.intervalMs, longestPauseMs), undefined, { signal })
   }

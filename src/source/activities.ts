@@ -121,8 +121,10 @@ async function putPipeline(
 ): Promise<readonly PipelineStep[]> {
   const pipeline: PipelineStep[] = []
   for (const { definition, instances, automatic } of specification.environments) {
+    const { environment, route } = definition
     const digest = await putJson(store, definition)
-    pipeline.push({ environment: definition.environment, definition: digest, instances, automatic })
+    const step = { environment, definition: digest, instances, automatic }
+    pipeline.push(route === undefined ? step : { ...step, route })
   }
   return pipeline
 }

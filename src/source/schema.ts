@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { isLabel } from '../domain/name.ts'
 import { mostSecrets } from '../domain/secret.ts'
 import { configFault, secretFault } from './config.ts'
+import { routeKey, routeText, type Route } from '../domain/route.ts'
 import { parseDuration, parseMemory } from './quantity.ts'
 
 function duration(min: number, max: number) {
@@ -58,11 +59,60 @@ const instances = z
   .transform(({ min, max }) => ({ min, max: max ?? min }))
   .refine(({ min, max }) => max >= min, { message: 'max must not be less than min', path: ['max'] })
 
-const readiness = z.strictObject({
-  path: path.default('/ready'),
+const count = z.int().min(1).max(100)
+
+const probe = {
+  path: path.optional(),
+  tcp: z.literal(true, 'must be true, or not stand there').optional(),
+  threshold: count.optional(),
+}
+const oneWay = { message: 'give either path or tcp, not both', path: ['tcp'] }
+
+const readinessShape = z.strictObject({
+  ...probe,
   interval: duration(50, 60_000).default(500),
   timeout: duration(50, 60_000).default(1000),
+  rise: count.optional(),
 })
+const readiness = readinessShape.refine((one) => !(one.path && one.tcp), oneWay)
+
+const livenessShape = z.strictObject({
+  ...probe,
+  interval: duration(200, 600_000).default(10_000),
+  timeout: duration(50, 60_000).default(2000),
+})
+const liveness = livenessShape
+  .refine((one) => !(one.path && one.tcp), oneWay)
+  .refine((one) => one.path !== undefined || one.tcp === true, {
+    message: 'must say path or tcp: true',
+  })
+
+/** A DNS name in lower case, without a port, a last dot or a wildcard; not an IPv4 address. */
+const host = z
+  .string()
+  .max(253)
+  .regex(
+    /^(?!(.*\.)?\d+$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$/,
+    'must be a host name in lower case such as shop.example.test, without a port',
+  )
+
+const routePath = z
+  .string()
+  .max(200)
+  .regex(
+    /^(\/|(\/(?!\.{1,2}(\/|$))[A-Za-z0-9._~-]+)+)$/,
+    'must be a plain path such as /api, without a slash at its end',
+  )
+
+const route = z
+  .strictObject({ host: host.optional(), path: routePath.optional() })
+  .refine((one) => one.host !== undefined || one.path !== undefined, {
+    message: 'must have a host, a path, or both',
+  })
+  .transform((one): Route => ({
+    ...(one.host === undefined ? {} : { host: one.host }),
+    ...(one.path === undefined ? {} : { path: one.path }),
+  }))
 
 const resources = z.strictObject({
   memory: memory.default(256),
@@ -82,6 +132,8 @@ const environment = z.strictObject({
   port: z.int().min(1).max(65_535).default(8080),
   instances: instances.prefault({}),
   readiness: readiness.prefault({}),
+  liveness: liveness.optional(),
+  route: route.optional(),
   resources: resources.prefault({}),
   config: config.default({}),
   secrets: secrets.optional(),
@@ -90,6 +142,22 @@ const environment = z.strictObject({
   strategy: z.literal('rolling', 'must be rolling').default('rolling'),
   promote: z.enum(['automatic', 'manual'], 'must be automatic or manual').optional(),
 })
+
+/** Two environments of one file never share a route. */
+function oneEach(
+  list: readonly { name: string; route?: Route | undefined }[],
+  context: z.core.$RefinementCtx,
+): void {
+  const holders = new Map<string, string>()
+  for (const [at, { name: own, route: wanted }] of list.entries()) {
+    if (wanted === undefined) continue
+    const holder = holders.get(routeKey(wanted))
+    holders.set(routeKey(wanted), holder ?? own)
+    if (holder === undefined) continue
+    const message = `${holder} has the route ${routeText(wanted)} already`
+    context.addIssue({ code: 'custom', message, path: [at, 'route'] })
+  }
+}
 
 /** kiln.yaml, version 1. docs/kiln-yaml.md says the same for people. */
 export const kilnYaml = z.strictObject({
@@ -106,7 +174,8 @@ export const kilnYaml = z.strictObject({
         const message = `there are two environments ${own}`
         context.addIssue({ code: 'custom', message, path: [at, 'name'] })
       }
-    }),
+    })
+    .superRefine(oneEach),
 })
 
 export type KilnYaml = z.output<typeof kilnYaml>
@@ -116,7 +185,9 @@ export const knownKeys: Readonly<Record<string, readonly string[]>> = {
   '': Object.keys(kilnYaml.shape),
   environments: Object.keys(environment.shape),
   'environments.instances': ['min', 'max'],
-  'environments.readiness': Object.keys(readiness.shape),
+  'environments.readiness': Object.keys(readinessShape.shape),
+  'environments.liveness': Object.keys(livenessShape.shape),
+  'environments.route': ['host', 'path'],
   'environments.resources': Object.keys(resources.shape),
   'environments.start': Object.keys(start.shape),
   'environments.stop': Object.keys(stop.shape),

@@ -1,7 +1,7 @@
 import { isAlias, isMap, isNode, isScalar, LineCounter, parseDocument, visit } from 'yaml'
 import type { Document } from 'yaml'
 import type { z } from 'zod'
-import type { Definition, InstanceRange } from '../domain/definition.ts'
+import type { Definition, InstanceRange, Probe } from '../domain/definition.ts'
 import { KilnError } from '../domain/error.ts'
 import { isPlainNumber } from '../domain/plain.ts'
 import { nearest } from './near.ts'
@@ -191,11 +191,9 @@ function specificationOf({ version, app, template, environments }: KilnYaml): Sp
         version,
         environment: one.name,
         port: one.port,
-        readiness: {
-          path: one.readiness.path,
-          intervalMs: one.readiness.interval,
-          timeoutMs: one.readiness.timeout,
-        },
+        readiness: probeOf(one.readiness, '/ready'),
+        ...(one.liveness === undefined ? {} : { liveness: probeOf(one.liveness, '/') }),
+        ...(one.route === undefined ? {} : { route: one.route }),
         resources: {
           memoryMb: one.resources.memory,
           cpus: one.resources.cpus,
@@ -218,4 +216,18 @@ function secretsOf({
   secrets = {},
 }: KilnYaml['environments'][number]): Pick<Definition, 'secrets'> {
   return Object.keys(secrets).length === 0 ? {} : { secrets }
+}
+
+type ProbeGiven = KilnYaml['environments'][number]['readiness']
+
+/** With what was given, and nothing else: a definition without it keeps the digest that it had. */
+function probeOf(given: ProbeGiven, path: string): Probe {
+  const { interval, timeout, threshold, rise } = given
+  return {
+    ...(given.tcp === true ? { tcp: true } : { path: given.path ?? path }),
+    intervalMs: interval,
+    timeoutMs: timeout,
+    ...(threshold === undefined ? {} : { threshold }),
+    ...(rise === undefined ? {} : { rise }),
+  }
 }

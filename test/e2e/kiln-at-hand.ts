@@ -30,7 +30,9 @@ export type KilnAtHand = Kiln & {
 async function freePorts(): Promise<number> {
   for (;;) {
     const first = 20_000 + Math.floor(Math.random() * 300) * 100
-    const taken = await Promise.all([0, 1, 2, 3, 4, 5, 10, 11, 12].map((n) => isTaken(first + n)))
+    const taken = await Promise.all(
+      [0, 1, 2, 3, 4, 5, 6, 7, 10, 11, 12].map((n) => isTaken(first + n)),
+    )
     if (!taken.includes(true)) return first
   }
 }

@@ -43,7 +43,7 @@ export async function edgeAtHand(
     activities: activitiesWith({}),
     activitiesWith,
     async start() {
-      await renderInitialConfig(paths)
+      await renderInitialConfig({ paths, entrance: options.entrance ?? null })
       await edge.restart()
     },
     /** With the files as they lie there. */
