@@ -63,12 +63,15 @@ export async function addServers(
   })
 }
 
+/** Every backend is checked by connections: nothing reads the map, and its file says the same. */
+const noMap = 'Unknown map identifier. Please use #<id> or <file>.'
+
 async function addServer({ paths, environment }: Traffic, server: EdgeServer): Promise<void> {
   const backend = backendName(environment)
   // A name that is there already would be looked up with its old path first.
   await ask(paths.socket, `del map ${mapName} ${server.name}`)
   if (server.path !== null) {
-    await tell(paths.socket, `add map ${mapName} ${server.name} ${server.path}`)
+    await tell(paths.socket, `add map ${mapName} ${server.name} ${server.path}`, [noMap])
   }
   await tell(
     paths.socket,

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { digestOfHex, type Digest } from '../../src/domain/digest.ts'
 import { environmentOf, fold, emptyLedger, type Ledger } from '../../src/domain/ledger.ts'
 import type { EnvironmentName } from '../../src/domain/name.ts'
+import type { Route } from '../../src/domain/route.ts'
 import type {
   ActivationBody,
   ChangeBody,
@@ -43,7 +44,11 @@ export class FactLog {
     return fact
   }
 
-  seal(name: string, app = 'hello', environments = ['dev', 'test', 'prod']): Digest {
+  seal(
+    name: string,
+    app = 'hello',
+    environments: readonly (string | { name: string; route: Route })[] = ['dev', 'test', 'prod'],
+  ): Digest {
     const artifact = digestFor(name)
     this.add({
       kind: 'sealed',
@@ -64,12 +69,15 @@ export class FactLog {
         sbom: hash(`s${name}`),
         files: digestFor(`f${name}`),
         specification: digestFor(`k${name}`),
-        pipeline: environments.map((environment, at) => ({
-          environment,
-          definition: digestFor(`definition ${environment}`),
-          instances: { min: 1, max: 4 },
-          automatic: at === 0,
-        })),
+        pipeline: environments
+          .map((one) => (typeof one === 'string' ? { name: one } : one))
+          .map(({ name: environment, ...route }, at) => ({
+            environment,
+            definition: digestFor(`definition ${environment}`),
+            instances: { min: 1, max: 4 },
+            automatic: at === 0,
+            ...route,
+          })),
       },
     })
     return artifact

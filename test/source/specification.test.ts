@@ -219,3 +219,56 @@ test('a refusal of a secret does not repeat it', () => {
   const error = refusalOf(`${dev}    config:\n      X: ${value}\n`)
   expect(JSON.stringify([error.message, error.place, error.lines])).not.toContain(value)
 })
+
+const definitionIn = (text: string) => parse(text).environments[0]?.definition
+
+test('routes and probes stand in the definition when they are given, and only then', () => {
+  const given = definitionIn(`${dev}    route: { host: shop.example.test, path: /api }
+    readiness: { tcp: true, threshold: 5, rise: 2 }
+    liveness: { path: /live, interval: 2s, timeout: 500ms, threshold: 4 }
+`)
+  expect(given).toMatchObject({
+    route: { host: 'shop.example.test', path: '/api' },
+    readiness: { tcp: true, intervalMs: 500, timeoutMs: 1000, threshold: 5, rise: 2 },
+    liveness: { path: '/live', intervalMs: 2000, timeoutMs: 500, threshold: 4 },
+  })
+  expect(given?.readiness).not.toHaveProperty('path')
+  expect(Object.keys(definitionIn(dev) ?? {})).not.toContain('route')
+  expect(definitionIn(`${dev}    route: { path: /.well-known/x }\n`)?.route).toEqual({
+    path: '/.well-known/x',
+  })
+})
+
+test.each([
+  ['route: {}', 'must have a host, a path, or both'],
+  ['route: { host: Shop.example.test }', 'host name in lower case'],
+  ['route: { host: "shop.example.test:80" }', 'host name in lower case'],
+  ['route: { host: shop.example.test. }', 'host name in lower case'],
+  ['route: { host: "*.example.test" }', 'host name in lower case'],
+  ['route: { host: 10.0.0.1 }', 'host name in lower case'],
+  ['route: { host: a..test }', 'host name in lower case'],
+  ['route: { path: api }', 'plain path'],
+  ['route: { path: /api/ }', 'plain path'],
+  ['route: { path: //api }', 'plain path'],
+  ['route: { path: /api/../x }', 'plain path'],
+  ['route: { path: /api%2fx }', 'plain path'],
+  ['route: { hosts: x }', 'did you mean host?'],
+  ['readiness: { path: /ready, tcp: true }', 'either path or tcp'],
+  ['readiness: { tcp: false }', 'must be true'],
+  ['liveness: { interval: 5s }', 'must say path or tcp'],
+  ['liveness: { path: /live, tcp: true }', 'either path or tcp'],
+  ['liveness: { path: /live, threshold: 0 }', '>=1'],
+])('refused: %s', (line, reason) => {
+  const { code, message } = refusalOf(`${dev}    ${line}\n`)
+  expect([code, message]).toEqual(['invalid_yaml', expect.stringContaining(reason)])
+})
+
+test('two environments of one file never share a route', () => {
+  const two = `${dev}    route: { host: shop.example.test }
+  - name: prod
+    route: { host: shop.example.test, path: / }
+`
+  const { message, place } = refusalOf(two)
+  expect(message).toContain('dev has the route shop.example.test already')
+  expect(place).toBe('kiln.yaml:8:12')
+})
