@@ -90,7 +90,7 @@ export const changeBody = z.strictObject({
   epoch: sequence,
   tip: hex.nullable(),
   change: name,
-  changeKind: z.enum(['promotion', 'rollback', 'scale', 'replacement']),
+  changeKind: z.enum(['promotion', 'rollback', 'scale', 'replacement', 'rotation']),
   target: z.strictObject({ digest, definition: digest }),
   instances: count,
   from: served,

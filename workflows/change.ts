@@ -163,8 +163,10 @@ async function bringUp(
   const { instances: found } = await step(operation, 'observe', () =>
     host.observe({ environment: change.environment }),
   )
+  // Who was started before has the secrets of before.
   const kept = found
     .filter((one) => one.healthy && one.key === key.leaf && one.digest === digest)
+    .filter(() => change.changeKind !== 'rotation')
     .toSorted((a, b) => a.epoch - b.epoch || (a.name < b.name ? -1 : 1))
     .slice(0, change.instances)
     .map(({ name, id, address, port }) => ({ name, id, address, port }))

@@ -1,55 +1,27 @@
 import { z } from 'zod'
-import { isPlainLine, plainLine } from '../domain/plain.ts'
 import type { Answer, Input, Route } from './route.ts'
+import {
+  document,
+  environmentParams,
+  get,
+  json,
+  longText,
+  ofArtifact,
+  ofEnvironment,
+  operationId,
+  page,
+  paging,
+  plain,
+  post,
+  reason,
+  started,
+  tailLines,
+  tilePath,
+} from './route-parts.ts'
 import * as views from './views.ts'
 
 /** The contract that server, command line and dashboard share. Formats are versioned from the first byte. */
 export const prefix = '/api/v1'
-
-const nothing = z.strictObject({})
-const longText = z.string().min(1).max(2048)
-const pageSize = z.coerce.number().int().min(1).max(200).default(50)
-const paging = { limit: pageSize, cursor: z.string().max(200).optional() }
-const operationId = z.strictObject({ id: z.string().min(1).max(200) })
-const environmentParams = z.strictObject({ app: views.appLabel, environment: views.appLabel })
-const artifactParams = z.strictObject({
-  digest: z
-    .string()
-    .regex(/^(sha256:)?[0-9a-f]{6,64}$/, 'write a digest, or at least its first 6 characters'),
-})
-/** The log keeps why; a person who gives no reason is on record with this one. */
-const reason = z
-  .string()
-  .min(1)
-  .max(500)
-  .regex(plainLine, 'write one line without control or direction characters')
-  .refine(isPlainLine, 'holds half a letter')
-  .default('no reason given')
-const tailLines = z.coerce.number().int().min(1).max(10_000).default(200)
-const tilePath = z.strictObject({
-  '*': z
-    .string()
-    .regex(/^(entries|[0-9]{1,2})(\/x[0-9]{3}){0,6}\/[0-9]{3}(\.p\/[0-9]{1,3})?$/, 'not a tile'),
-})
-
-const started = { kind: 'json', schema: z.object({ operation: views.operation }) } as const
-const json = <S extends z.ZodType>(schema: S) => ({ kind: 'json', schema }) as const
-const page = <S extends z.ZodType>(item: S) =>
-  json(z.object({ items: z.array(item), next: z.string().nullable() }))
-const plain = { kind: 'text', type: 'text/plain; charset=utf-8' } as const
-const document = { kind: 'text', type: 'application/json; charset=utf-8' } as const
-
-const get = {
-  method: 'GET',
-  access: 'token',
-  status: 200,
-  params: nothing,
-  query: nothing,
-  body: nothing,
-} as const
-const post = { ...get, method: 'POST', status: 202, answer: started } as const
-const ofEnvironment = { params: environmentParams } as const
-const ofArtifact = { params: artifactParams } as const
 
 export const routes = {
   health: {
@@ -183,6 +155,20 @@ export const routes = {
     path: `${prefix}/environments/:app/:environment/scale`,
     summary: 'Change the number of instances',
     body: z.strictObject({ instances: z.number().int().min(0).max(1000), reason }),
+  },
+  rotate: {
+    ...post,
+    ...ofEnvironment,
+    path: `${prefix}/environments/:app/:environment/rotate`,
+    summary: 'Replace all instances, so that they get the secrets that the host has now',
+    body: z.strictObject({ reason }),
+  },
+  secrets: {
+    ...get,
+    ...ofEnvironment,
+    path: `${prefix}/environments/:app/:environment/secrets`,
+    summary: "The environment's secrets by reference, and whether its host has them; never a value",
+    answer: json(z.object({ items: z.array(views.secretState) })),
   },
   release: {
     ...post,

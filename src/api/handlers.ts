@@ -114,6 +114,13 @@ function environmentHandlers({ operations, views, logs }: Ports) {
     scale: async ({ asked, params, body }) => ({
       operation: await operations.scale(await asked(), { environment: nameOf(params), ...body }),
     }),
+    rotate: async ({ asked, params, body }) => ({
+      operation: await operations.rotate(await asked(), { environment: nameOf(params), ...body }),
+    }),
+    secrets: async ({ params }) => {
+      const name = nameOf(params)
+      return { items: found(await views.secrets(name), `environment ${name}`) }
+    },
     release: async ({ asked, params, body }) => ({
       operation: await operations.release(await asked(), { environment: nameOf(params), ...body }),
     }),

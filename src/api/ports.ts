@@ -11,6 +11,7 @@ export type HistoryEntry = z.output<typeof views.historyEntry>
 export type RollbackTarget = z.output<typeof views.rollbackTarget>
 export type Candidate = z.output<typeof views.candidate>
 export type Artifact = z.output<typeof views.artifact>
+export type SecretState = z.output<typeof views.secretState>
 export type Watch = z.output<typeof views.watch>
 export type ServerStatus = z.output<typeof views.serverStatus>
 export type Reindexed = z.output<typeof views.reindexed>
@@ -46,6 +47,7 @@ export interface Operations {
     asked: Asked,
     change: { environment: EnvironmentName; instances: number; reason: string },
   ): Promise<Operation>
+  rotate(asked: Asked, change: { environment: EnvironmentName; reason: string }): Promise<Operation>
   release(
     asked: Asked,
     change: { environment: EnvironmentName; reason: string },
@@ -81,6 +83,8 @@ export interface Views {
   history(name: EnvironmentName, page: PageRequest): Promise<Page<HistoryEntry>>
   rollbackTargets(name: EnvironmentName): Promise<RollbackTarget[]>
   candidates(name: EnvironmentName): Promise<Candidate[]>
+  /** Of what is active, else of the app's newest artifact; undefined: no such environment. Asks the host. */
+  secrets(name: EnvironmentName): Promise<SecretState[] | undefined>
   artifacts(filter: { app: string | undefined }, page: PageRequest): Promise<Page<Artifact>>
   /** Sealed artifacts whose digest begins with these hexadecimal characters; three are enough. */
   artifactsBeginningWith(hex: string): Promise<Artifact[]>

@@ -18,7 +18,13 @@ const environmentName = text<EnvironmentName>(
 )
 const count = z.number().int().min(0)
 const time = z.string()
-const changeKind = z.enum(['promotion', 'rollback', 'scale', 'replacement'] satisfies ChangeKind[])
+const changeKind = z.enum([
+  'promotion',
+  'rollback',
+  'scale',
+  'replacement',
+  'rotation',
+] satisfies ChangeKind[])
 
 /** The codes of src/domain/error.ts; the cast is safe because that table is the list. */
 const errorCode = z.enum(Object.keys(errors) as [ErrorCode, ...ErrorCode[]])
@@ -53,6 +59,7 @@ const operationKinds = [
   'scale',
   'release',
   'replacement',
+  'rotation',
   'watch',
 ] as const satisfies readonly OperationKind[]
 
@@ -205,6 +212,17 @@ export const artifact = z
     environments: z.array(environmentName),
   })
   .meta({ id: 'Artifact' })
+
+/** A secret's reference and whether its host has what it names. Never the value. */
+export const secretState = z
+  .object({
+    name: z.string(),
+    reference: z.string(),
+    resolves: z.boolean(),
+    problem: z.string().nullable(),
+    fix: z.string().nullable(),
+  })
+  .meta({ id: 'Secret' })
 
 export const watch = z
   .object({

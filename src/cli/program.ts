@@ -16,6 +16,7 @@ import { rebuild } from './verbs/rebuild.ts'
 import { release } from './verbs/release.ts'
 import { rollback } from './verbs/rollback.ts'
 import { scale } from './verbs/scale.ts'
+import { secret } from './verbs/secret.ts'
 import { template } from './verbs/template.ts'
 import type { Run, Verb } from './verbs/verb.ts'
 import { watch } from './verbs/watch.ts'
@@ -32,6 +33,7 @@ const verbs: readonly Verb[] = [
   rollback,
   release,
   scale,
+  secret,
   history,
   logs,
   operations,

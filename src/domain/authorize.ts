@@ -8,6 +8,7 @@ export const verbs = [
   'promote',
   'rollback',
   'scale',
+  'rotate',
   'replace',
   'release',
   'cancel',

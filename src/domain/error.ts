@@ -41,6 +41,8 @@ export const errors = {
   // changes
   change_failed: { retryable: false, exit: 1, http: 409 },
   wait_timeout: { retryable: false, exit: 7, http: 504 },
+  secret_unavailable: { retryable: false, exit: 3, http: 422 },
+  low_disk: { retryable: false, exit: 3, http: 507 },
   overloaded: { retryable: true, exit: 6, http: 429 },
   // prerequisites and outages
   prerequisite_missing: { retryable: false, exit: 3, http: 500 },

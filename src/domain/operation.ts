@@ -21,6 +21,7 @@ export type OperationKind =
   | 'scale'
   | 'release'
   | 'replacement'
+  | 'rotation'
   | 'watch'
 
 export type OperationState =

@@ -18,6 +18,7 @@ export type RefusalRule =
   | 'instances-out-of-range'
   | 'no-hold'
   | 'route-taken'
+  | 'no-secrets'
 
 /** What a change will do, decided before anything is done. Its digest is what keys and changes carry. */
 export type Plan =
@@ -249,6 +250,12 @@ export function planScale(
     instances: request.instances,
     rollbackTo: active.body.rollbackTo,
   })
+}
+
+/** All instances are replaced by others of the same key, which get the secrets of that moment. */
+export function planRotation(ledger: Ledger, environment: EnvironmentName): Plan {
+  const plan = planReplacement(ledger, environment)
+  return plan.kind === 'change' ? { ...plan, body: { ...plan.body, changeKind: 'rotation' } } : plan
 }
 
 /** Instances that died or were tampered with are replaced by others of the same key. */

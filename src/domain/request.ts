@@ -8,6 +8,8 @@ export type Wish =
   | { kind: 'rollback'; to: Digest | null }
   | { kind: 'scale'; instances: number }
   | { kind: 'replacement'; drifts: readonly Drift[] }
+  /** New instances for all, with the secrets that the host has now. */
+  | { kind: 'rotation' }
   | { kind: 'release' }
 
 /** A difference between what runs and what should, as the host saw it. */

@@ -46,7 +46,7 @@ export type RejectedBody = {
   message: string
 }
 
-export type ChangeKind = 'promotion' | 'rollback' | 'scale' | 'replacement'
+export type ChangeKind = 'promotion' | 'rollback' | 'scale' | 'replacement' | 'rotation'
 
 /** record role: the environment's next epoch is taken. Subject: the artifact that shall serve. */
 export type ChangeBody = {

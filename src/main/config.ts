@@ -1,147 +1,12 @@
-import { isAbsolute, resolve } from 'node:path'
-import { z } from 'zod'
+import { resolve } from 'node:path'
+import type { z } from 'zod'
 import { KilnError } from '../domain/error.ts'
 import type { Entrance } from '../edge/entrance.ts'
 import { pathsOf, type Paths } from './paths.ts'
+import { settings } from './settings.ts'
 
 /** The repository that this code lies in. */
 const root = resolve(import.meta.dirname, '../..')
-
-const port = z.coerce.number().int().min(1024).max(65_535)
-/** Where people's browsers come in, 80 and 443 may be wanted. */
-const anyPort = z.coerce.number().int().min(1).max(65_535)
-/** A first port, with room for those that follow it. */
-const firstPort = port.max(65_400)
-const folder = z.string().min(1)
-/** `host:port`, as gRPC clients write it. */
-const address = z.string().regex(/^[A-Za-z0-9.[\]:-]+:\d{1,5}$/, 'wanted <host>:<port>')
-const engine = z
-  .string()
-  .regex(/^unix:\/\/\/.+/, 'wanted unix:///<path>: Kiln speaks to a local engine only')
-  .transform((text) => text.slice('unix://'.length))
-const label = z.string().regex(/^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$/, 'wanted a DNS label')
-const folders = z
-  .string()
-  .transform((text) => text.split(':').filter((part) => part !== ''))
-  .refine((parts) => parts.every((part) => isAbsolute(part)), 'wanted absolute paths, joined by :')
-
-/**
- * Every setting of Kiln: what it means, its form, and what holds without it. `doctor` and the
- * documentation list this table. Ports without a value follow KILN_API_PORT, so that a second Kiln on
- * one machine needs only that one.
- */
-export const settings = {
-  KILN_HOME: { about: 'folder of all state', standard: '.kiln', form: folder },
-  KILN_TEMPLATES: { about: 'folder of templates', standard: 'templates/ of Kiln', form: folder },
-  KILN_REPOSITORIES: {
-    about: 'folders whose repositories may be read as files, joined by :',
-    standard: 'none',
-    form: folders,
-  },
-  KILN_API_PORT: { about: 'port of the API', standard: '7400', form: firstPort },
-  KILN_REGISTRY_PORT: { about: 'port of the registry', standard: 'API port + 1', form: port },
-  KILN_BUILD_REGISTRY_PORT: {
-    about: "port of the build engine's registry",
-    standard: 'API port + 2',
-    form: port,
-  },
-  KILN_TEMPORAL_PORT: {
-    about: "port of Kiln's own Temporal server",
-    standard: 'API port + 5',
-    form: port,
-  },
-  KILN_TEMPORAL_ADDRESS: {
-    about: 'a Temporal server to use instead of an own one',
-    standard: 'an own one',
-    form: address,
-  },
-  KILN_EDGE_PORT: {
-    about: 'first of the 90 ports that environments are served on',
-    standard: 'API port + 10',
-    form: firstPort,
-  },
-  KILN_ENTRANCE_PORT: {
-    about: 'port of the shared entrance, where environments with a route are reached',
-    standard: 'API port + 6',
-    form: anyPort,
-  },
-  KILN_ENTRANCE_ADDRESS: {
-    about: 'IPv4 address that the entrance listens on; 0.0.0.0 for all',
-    standard: '127.0.0.1',
-    form: z.ipv4('wanted an IPv4 address'),
-  },
-  KILN_TLS_FOLDER: {
-    about: 'folder of certificates for the entrance: <host>.pem, or <host>.crt and <host>.key',
-    standard: 'none: plain HTTP only',
-    form: folder,
-  },
-  KILN_TLS_PORT: {
-    about: "port of the entrance's TLS",
-    standard: 'API port + 7',
-    form: anyPort,
-  },
-  KILN_TLS_REDIRECT: {
-    about: 'whether plain HTTP at the entrance only leads to TLS: yes or no',
-    standard: 'no',
-    form: z.enum(['yes', 'no']),
-  },
-  KILN_TLS_HSTS: {
-    about: 'seconds for which browsers shall come by TLS only (HSTS); 0: off',
-    standard: '0',
-    form: z.coerce.number().int().min(0).max(100_000_000),
-  },
-  DOCKER_HOST: {
-    about: 'Docker Engine that runs instances, and builds where no other is named',
-    standard: 'unix:///var/run/docker.sock',
-    form: engine,
-  },
-  KILN_BUILD_DOCKER_HOST: {
-    about: 'Docker Engine that builds',
-    standard: 'DOCKER_HOST',
-    form: engine,
-  },
-  KILN_HOST: { about: "this machine's name among the hosts", standard: 'local', form: label },
-  KILN_ORIGIN: {
-    about: "origin of the log and of Kiln's own statement types",
-    standard: 'kiln.localhost',
-    form: z.string().regex(/^[a-z0-9.-]+$/, 'wanted a host name'),
-  },
-  KILN_DEBIAN_MIRROR: {
-    about: 'Debian mirror to lock from',
-    standard: "the machine's own apt configuration",
-    form: z.url({ protocol: /^https?$/ }),
-  },
-  KILN_DEBIAN_SNAPSHOT: {
-    about: "a service like Debian's snapshot archive, for packages that no mirror has any more",
-    standard: 'none',
-    form: z.url({ protocol: /^https?$/ }),
-  },
-  KILN_GIT_HOSTS: {
-    about: 'git servers with private addresses that may be read, joined by ,',
-    standard: 'none',
-    form: z.string().transform((text) => text.split(',').filter((part) => part !== '')),
-  },
-  KILN_LOG_LEVEL: {
-    about: 'least severity that is logged',
-    standard: 'info',
-    form: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal']),
-  },
-  KILN_HEALTH_PORT: {
-    about: 'port of a worker’s health answer; set by the supervisor for each',
-    standard: 'none',
-    form: port,
-  },
-  KILN_CRASH_AT: {
-    about: 'tests only: the points at which a process is killed, joined by ,',
-    standard: 'none',
-    form: z.string().min(1),
-  },
-  KILN_CRASH_RECORD: {
-    about: 'tests only: folder where processes note the crash points that they pass',
-    standard: 'none',
-    form: folder,
-  },
-} as const
 
 export type SettingName = keyof typeof settings
 type Given = { [N in SettingName]?: z.output<(typeof settings)[N]['form']> }
@@ -176,6 +41,8 @@ export type Config = {
   debianMirror: string | undefined
   debianSnapshot: string | undefined
   gitHosts: readonly string[]
+  /** Where the host reads secrets, and where it gives them to instances. */
+  secrets: { folder: string; memory: string | undefined }
   logLevel: z.output<(typeof settings)['KILN_LOG_LEVEL']['form']>
   healthPort: number | undefined
   crashAt: string | undefined
@@ -195,8 +62,7 @@ export function loadConfig(environment: Environment, cwd: string): Config {
     repositories: given.KILN_REPOSITORIES ?? [],
     ports,
     entrance: entranceOf(given, home),
-    tlsFolder:
-      given.KILN_TLS_FOLDER === undefined ? undefined : resolve(cwd, given.KILN_TLS_FOLDER),
+    tlsFolder: folderAt(cwd, given.KILN_TLS_FOLDER),
     docker: { runtime, build: given.KILN_BUILD_DOCKER_HOST ?? runtime },
     temporal:
       given.KILN_TEMPORAL_ADDRESS === undefined
@@ -207,11 +73,22 @@ export function loadConfig(environment: Environment, cwd: string): Config {
     debianMirror: given.KILN_DEBIAN_MIRROR,
     debianSnapshot: given.KILN_DEBIAN_SNAPSHOT,
     gitHosts: given.KILN_GIT_HOSTS ?? [],
+    secrets: secretsOf(given, cwd, home),
     logLevel: given.KILN_LOG_LEVEL ?? 'info',
     healthPort: given.KILN_HEALTH_PORT,
     crashAt: given.KILN_CRASH_AT,
-    crashRecord:
-      given.KILN_CRASH_RECORD === undefined ? undefined : resolve(cwd, given.KILN_CRASH_RECORD),
+    crashRecord: folderAt(cwd, given.KILN_CRASH_RECORD),
+  }
+}
+
+function folderAt(cwd: string, path: string | undefined): string | undefined {
+  return path === undefined ? undefined : resolve(cwd, path)
+}
+
+function secretsOf(given: Given, cwd: string, home: string): Config['secrets'] {
+  return {
+    folder: resolve(cwd, given.KILN_SECRETS ?? pathsOf(home).secrets),
+    memory: folderAt(cwd, given.KILN_SECRETS_MEMORY),
   }
 }
 

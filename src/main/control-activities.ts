@@ -8,7 +8,7 @@ import { promotionPolicy, promotionPolicyDigest } from '../promote/policy.ts'
 import { registryActivities } from '../registry/activities.ts'
 import { blobKey, type BlobStore } from '../store/blob-store.ts'
 import type { Engine } from './engine.ts'
-import { blobBytes } from './ledger-view.ts'
+import { blobBytes, readDefinition } from './ledger-view.ts'
 import { deliveryId } from './operations.ts'
 import type { ProcessContext } from './process.ts'
 import type { OwnedLedger } from './server-ledger.ts'
@@ -35,7 +35,13 @@ export async function controlActivities({ context, owned, engine, version }: Inp
       policy: { name: promotionPolicy.name, digest: promotionPolicyDigest },
       now,
     }),
-    ...promoteActivities({ ledger: ledger.refresh, digestOfJson, request: engine.request, now }),
+    ...promoteActivities({
+      ledger: ledger.refresh,
+      digestOfJson,
+      definition: (digest) => readDefinition(store, digest),
+      request: engine.request,
+      now,
+    }),
     ...deliveryActivities({
       ledger: ledger.refresh,
       digestOfJson,

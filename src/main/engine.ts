@@ -6,6 +6,8 @@ import {
   type Client,
 } from '@temporalio/client'
 import { ApplicationFailure } from '@temporalio/common'
+import { randomUUID } from 'node:crypto'
+import type { SecretState } from '../api/ports.ts'
 import type { Digest } from '../domain/digest.ts'
 import { isErrorCode, KilnError } from '../domain/error.ts'
 import type { Failure, Operation } from '../domain/operation.ts'
@@ -13,6 +15,7 @@ import type { ChangeRequest, Drift } from '../domain/request.ts'
 import type { EnvironmentName } from '../domain/name.ts'
 import type { Principal } from '../domain/statement.ts'
 import type { BuildInput } from '../../workflows/build-artifact.ts'
+import type { CheckSecretsInput } from '../../workflows/check-secrets.ts'
 import type { DeliveryInput } from '../../workflows/deliver-commit.ts'
 import type { EnvironmentInput } from '../../workflows/environment.ts'
 import type { RebuildInput } from '../../workflows/rebuild-artifact.ts'
@@ -31,7 +34,12 @@ const once = {
 
 export function createEngine({ client, host }: { client: Client; host: string }) {
   const { workflow } = client
-  return { ...changes(workflow, host), ...builds(workflow), ...looks(workflow) }
+  return {
+    ...changes(workflow, host),
+    ...builds(workflow),
+    ...looks(workflow),
+    ...hosts(workflow, host),
+  }
 }
 
 type Workflows = Client['workflow']
@@ -130,6 +138,30 @@ function builds(workflow: Workflows) {
         .catch((error: unknown) => {
           if (!(error instanceof WorkflowFailedError)) throw error
         })
+    },
+  }
+}
+
+/** What only a host knows. */
+function hosts(workflow: Workflows, host: string) {
+  return {
+    /** Which secrets the host has. Throws `wait_timeout` when it does not answer. */
+    async checkSecrets(secrets: Readonly<Record<string, string>>): Promise<SecretState[]> {
+      const input: CheckSecretsInput = { host, secrets }
+      try {
+        return await workflow.execute('checkSecrets', {
+          taskQueue,
+          workflowId: `secrets.${randomUUID()}`,
+          workflowExecutionTimeout: '15 seconds',
+          args: [input],
+        })
+      } catch (error) {
+        if (!(error instanceof WorkflowFailedError)) throw error
+        throw new KilnError('wait_timeout', `the host ${host} does not answer`, {
+          cause: error,
+          fix: 'kiln status',
+        })
+      }
     },
   }
 }

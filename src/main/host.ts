@@ -4,6 +4,7 @@ import { runtimeActivities } from '../runtime/activities.ts'
 import { openFence } from '../runtime/fence.ts'
 import { pullFrom } from '../runtime/image.ts'
 import { collectLogs } from '../runtime/logs.ts'
+import { secretActivities } from '../runtime/secret-source.ts'
 import { watchInstances } from '../runtime/watch.ts'
 import { environmentOf } from '../domain/ledger.ts'
 import type { EnvironmentName } from '../domain/name.ts'
@@ -13,10 +14,10 @@ import { withCrashPoints } from './crash-point.ts'
 import type { Config } from './config.ts'
 import { edgePathsOf } from './edge-paths.ts'
 import { createEngine } from './engine.ts'
+import { hostSecrets } from './host-secrets.ts'
 import { namingOf } from './naming.ts'
 import { openLedgerView, readDefinition, type LedgerView } from './ledger-view.ts'
 import { runProcess } from './process.ts'
-import { openCredentials } from './secrets.ts'
 import {
   connectClient,
   createWorker,
@@ -24,20 +25,18 @@ import {
   temporalActivity,
   workerIn,
 } from './temporal.ts'
+import { openCredentials, type RegistryCredentials } from './secrets.ts'
 
 // The host worker: the runtime daemon's socket and the edge. It checks keys itself, from the store.
 await runProcess('host', async ({ config, paths, logger, crashPoint }) => {
   installRuntime(logger)
   const view = await openLedgerView(paths, logger)
   const docker = createDocker({ socketPath: config.docker.runtime })
-  const { host: password } = await openCredentials(paths.credentials)
-  const registry = {
-    address: `127.0.0.1:${config.ports.registry}`,
-    auth: { username: 'host', password },
-  }
+  const registry = registryAccess(config, await openCredentials(paths.credentials))
   const fence = await openFence({ folder: paths.host })
   const naming = namingOf(config.hostName)
   const shared = { fence, logger, now: () => new Date(), activity: temporalActivity, crashPoint }
+  const secrets = hostSecrets(config, process.env)
   const activities = {
     ...runtimeActivities({
       ...shared,
@@ -45,7 +44,9 @@ await runProcess('host', async ({ config, paths, logger, crashPoint }) => {
       naming,
       admission: createAdmission(view, fence.deny),
       pull: pullFrom(docker, registry),
+      secrets,
     }),
+    ...secretActivities(secrets),
     ...edgeActivities({
       ...shared,
       ...edgeSettings(config),
@@ -88,6 +89,10 @@ await runProcess('host', async ({ config, paths, logger, crashPoint }) => {
 function edgeSettings({ paths, entrance, ports }: Config) {
   const range = { first: ports.edgeFirst, last: ports.edgeLast }
   return { paths: edgePathsOf(paths), entrance, ports: range }
+}
+
+function registryAccess({ ports }: Config, { host: password }: RegistryCredentials) {
+  return { address: `127.0.0.1:${ports.registry}`, auth: { username: 'host', password } }
 }
 
 /** What the last change that went well adopted. */

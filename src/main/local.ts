@@ -7,7 +7,7 @@ import { localDoctor } from './local-doctor.ts'
 import { localFsck, localReindex } from './local-ledger.ts'
 import { localTemplates } from './local-templates.ts'
 import { localVerify } from './local-verify.ts'
-import { childEnvironment } from './processes.ts'
+import { childEnvironment, secretVariables } from './processes.ts'
 import { launchSupervisor, stopSupervisor } from './supervisor/control.ts'
 import { readSupervisorState, type SupervisorState } from './supervisor/state.ts'
 
@@ -49,7 +49,11 @@ async function up(
     paths: config.paths,
     command: process.execPath,
     args: ['--disable-warning=ExperimentalWarning', join(import.meta.dirname, 'supervise.ts')],
-    environment: { ...childEnvironment(environment), KILN_HOME: config.home },
+    environment: {
+      ...childEnvironment(environment),
+      ...secretVariables(environment),
+      KILN_HOME: config.home,
+    },
     onState: (state) => sayChanges(state, said, report),
   })
   return { ...statusOf(config), already: false }

@@ -65,7 +65,7 @@ async function cancelOwn(
 
 type Starts = Pick<
   Operations,
-  'startBuild' | 'startRebuild' | 'promote' | 'rollback' | 'scale' | 'release'
+  'startBuild' | 'startRebuild' | 'promote' | 'rollback' | 'scale' | 'rotate' | 'release'
 >
 
 function starts({ engine, ledger, now }: Dependencies): Starts {
@@ -106,6 +106,8 @@ function starts({ engine, ledger, now }: Dependencies): Starts {
       change(asked, { environment, reason, wish: { kind: 'rollback', to } }),
     scale: (asked, { environment, instances, reason }) =>
       change(asked, { environment, reason, wish: { kind: 'scale', instances } }),
+    rotate: (asked, { environment, reason }) =>
+      change(asked, { environment, reason, wish: { kind: 'rotation' } }),
     release: (asked, { environment, reason }) =>
       change(asked, { environment, reason, wish: { kind: 'release' } }),
   }

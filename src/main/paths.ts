@@ -35,6 +35,8 @@ export function pathsOf(home: string) {
     temporal: at('temporal'),
     host: at('host'),
     edge: at('edge'),
+    /** Secrets as files; the setting KILN_SECRETS names another folder. */
+    secrets: at('secrets'),
     source: at('source'),
     work: at('work'),
     templates: at('templates'),

@@ -2,8 +2,9 @@ import { execa } from 'execa'
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { haproxyCommand, renderInitialConfig } from '../edge/edge.ts'
-import { settings, type Config } from './config.ts'
+import type { Config } from './config.ts'
 import { edgePathsOf } from './edge-paths.ts'
+import { settings } from './settings.ts'
 import type { ProcessDescription } from './supervisor/process-description.ts'
 
 type Environment = Readonly<Record<string, string | undefined>>
@@ -39,6 +40,15 @@ export function childEnvironment(environment: Environment): Record<string, strin
   )
 }
 
+/** The secrets that the machine's administrator gave as variables: the host's worker alone reads them. */
+export function secretVariables(environment: Environment): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(environment).flatMap(([name, value]) =>
+      name.startsWith('KILN_SECRET_') && value !== undefined ? [[name, value]] : [],
+    ),
+  )
+}
+
 function health(port: number) {
   return { kind: 'http', url: `http://127.0.0.1:${port}/health` } as const
 }
@@ -59,6 +69,7 @@ export function processesOf(config: Config, environment: Environment): ProcessDe
     graceMs: 20_000,
     address: null,
   })
+  const host = node('host', ports.hostHealth)
   const afterTemporal = temporal.kind === 'own' ? ['temporal'] : []
   return [
     { ...node('signer'), dependsOn: [], readiness: { kind: 'socket', path: paths.signerSocket } },
@@ -96,7 +107,8 @@ export function processesOf(config: Config, environment: Environment): ProcessDe
       readiness: health(ports.buildHealth),
     },
     {
-      ...node('host', ports.hostHealth),
+      ...host,
+      environment: { ...host.environment, ...secretVariables(environment) },
       dependsOn: ['server', 'haproxy'],
       readiness: health(ports.hostHealth),
     },

@@ -2,7 +2,8 @@ import type { HistoryEntry, Page, PageRequest, ServerStatus, Views } from '../ap
 import type { EnvironmentName } from '../domain/name.ts'
 import { readState } from '../edge/state.ts'
 import { edgePathsOf } from './edge-paths.ts'
-import { blobBytes } from './ledger-view.ts'
+import type { Engine } from './engine.ts'
+import { blobBytes, readDefinition } from './ledger-view.ts'
 import type { ProcessContext } from './process.ts'
 import type { OwnedLedger } from './server-ledger.ts'
 import { readSupervisorState } from './supervisor/state.ts'
@@ -12,13 +13,14 @@ type Input = {
   context: ProcessContext
   owned: OwnedLedger
   history: (name: EnvironmentName, page: PageRequest) => Promise<Page<HistoryEntry>>
+  engine: Pick<Engine, 'checkSecrets'>
   version: string
 }
 
 const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes)
 
 /** The views of a running server: ledger, store, the edge's state and the supervisor's. */
-export function createServerViews({ context, owned, history, version }: Input): Views {
+export function createServerViews({ context, owned, history, engine, version }: Input): Views {
   const { paths } = context
   const { ledger, store } = owned
   const startedAt = new Date().toISOString()
@@ -43,6 +45,10 @@ export function createServerViews({ context, owned, history, version }: Input): 
       }
     },
     keyBundle: async (key) => text((await ledger.publishedBundle(key.leaf)).bytes),
+    secrets: async (definition) => {
+      const { secrets } = await readDefinition(store, definition)
+      return secrets === undefined ? [] : engine.checkSecrets(secrets)
+    },
     status: () => status({ context, owned, version, startedAt }),
   })
 }
@@ -59,7 +65,7 @@ async function status({
   owned,
   version,
   startedAt,
-}: Omit<Input, 'history'> & { startedAt: string }): Promise<ServerStatus> {
+}: Omit<Input, 'history' | 'engine'> & { startedAt: string }): Promise<ServerStatus> {
   const { state } = readSupervisorState(context.config.home)
   const { size } = await owned.ledger.refresh()
   return {

@@ -55,7 +55,7 @@ await runProcess('server', async (context) => {
     requests: store,
     operations,
     watches: createWatches(client),
-    views: createServerViews({ context, owned, history: index.history, version }),
+    views: createServerViews({ context, owned, history: index.history, engine, version }),
     logs: createLogs(config, operations.get),
     ledger: index.files,
   })

@@ -7,6 +7,7 @@ import type {
   Page,
   PageRequest,
   RollbackTarget,
+  SecretState,
   ServerStatus,
   Views,
 } from '../api/ports.ts'
@@ -25,6 +26,8 @@ type Dependencies = {
   attached: (digest: Digest, what: 'sbom' | 'files' | 'provenance') => Promise<string | undefined>
   keyBundle: (key: FactOf<'key'>) => Promise<string>
   status: () => Promise<ServerStatus>
+  /** What the definition's references are worth on the host. */
+  secrets: (definition: Digest) => Promise<SecretState[]>
 }
 
 /** What the API shows of the ledger. */
@@ -46,6 +49,11 @@ export function createViews(dependencies: Dependencies): Views {
     },
     async candidates(name) {
       return candidates(await ledger(), name)
+    },
+    async secrets(name) {
+      const known = await ledger()
+      const definition = definitionOf(known, name)
+      return definition === undefined ? undefined : dependencies.secrets(definition)
     },
     async artifacts({ app }, page) {
       const known = await ledger()
@@ -92,6 +100,14 @@ function pipelineOf(known: Ledger, state: EnvironmentState, app: string) {
   return (
     (active ?? newestFirst(known).find((sealed) => sealed.body.app === app))?.body.pipeline ?? []
   )
+}
+
+/** The definition that is active, else the newest artifact's. */
+function definitionOf(known: Ledger, name: EnvironmentName): Digest | undefined {
+  const { app, environment } = parseEnvironmentName(name)
+  const state = environmentOf(known, name)
+  const step = pipelineOf(known, state, app).find((one) => one.environment === environment)
+  return state.active?.body.definition ?? step?.definition
 }
 
 async function tile(

@@ -1,4 +1,5 @@
 import { authorize, type Verb } from '../domain/authorize.ts'
+import type { Definition } from '../domain/definition.ts'
 import type { Digest } from '../domain/digest.ts'
 import { KilnError } from '../domain/error.ts'
 import { environmentOf, type EnvironmentState, type Ledger } from '../domain/ledger.ts'
@@ -7,6 +8,7 @@ import {
   planPromotion,
   planReplacement,
   planRollback,
+  planRotation,
   planScale,
   servedBy,
   type Plan,
@@ -31,6 +33,8 @@ type Dependencies = {
   /** The ledger as of now, verified. */
   ledger: () => Promise<Ledger>
   digestOfJson: (value: unknown) => Digest
+  /** A definition's content. */
+  definition: (digest: Digest) => Promise<Definition>
   /** Hands a request to an environment's workflow; the same id again is the same request. */
   request: (request: ChangeRequest) => Promise<void>
   now: () => Date
@@ -43,14 +47,19 @@ const verbOf = {
   rollback: 'rollback',
   scale: 'scale',
   replacement: 'replace',
+  rotation: 'rotate',
   release: 'release',
 } as const satisfies Record<Wish['kind'], Verb>
 
-export function promoteActivities({ ledger, digestOfJson, request: hand, now }: Dependencies) {
+export function promoteActivities(dependencies: Dependencies) {
+  const { ledger, digestOfJson, request: hand, now } = dependencies
   return {
     /** Decides, against the ledger of this moment; changes nothing. */
     async decideChange(request: ChangeRequest): Promise<Decision> {
-      return decide(await ledger(), request, digestOfJson)
+      const decision = decide(await ledger(), request, digestOfJson)
+      if (request.wish.kind !== 'rotation' || decision.kind !== 'change') return decision
+      const { secrets } = await dependencies.definition(decision.body.target.definition)
+      return secrets === undefined ? withoutSecrets(request) : decision
     },
 
     /** After an activation: asks the next environment for the same digest, where kiln.yaml says it goes by itself. */
@@ -143,6 +152,15 @@ function decide(
   }
 }
 
+function withoutSecrets({ environment }: ChangeRequest): Decision {
+  return {
+    kind: 'refused',
+    rule: 'no-secrets',
+    message: `what is active in ${environment} has no secrets`,
+    fix: 'name them under secrets in kiln.yaml, commit and promote',
+  }
+}
+
 /** What was seen of an instance that a later change ended is on record, and needs no replacement. */
 function concerns({ running }: EnvironmentState, drifts: readonly Drift[]): boolean {
   return drifts.some(
@@ -165,6 +183,8 @@ function planOf(
       return planScale(ledger, environment, wish)
     case 'replacement':
       return planReplacement(ledger, environment)
+    case 'rotation':
+      return planRotation(ledger, environment)
   }
 }
 

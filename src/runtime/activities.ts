@@ -14,6 +14,8 @@ import { endInstances, ensureInstance, isAsStarted, isOwn, type Workshop } from 
 import { networkName, type Naming } from './label.ts'
 import { faultOf } from './probe.ts'
 import { waitUntilReady } from './ready.ts'
+import { resolveSecrets, type SecretSources } from './secret-source.ts'
+import type { SecretFiles } from './secret-files.ts'
 
 /** What a host asks before it starts anything. `seen` is what it saw before: a ledger that ends earlier is not believed. */
 export type AdmissionRequest = {
@@ -38,6 +40,8 @@ export type RuntimeDependencies = {
   fence: HostFence
   admission: Admission
   pull: Pull
+  /** Where values come from, and where instances find them. */
+  secrets: { sources: SecretSources; files: SecretFiles }
   logger: Logger
   now: () => Date
   /** The activity that is running now, as Temporal's context knows it. */
@@ -78,6 +82,7 @@ export function runtimeActivities(dependencies: RuntimeDependencies) {
   const { fence, activity, logger } = dependencies
   const workshop: Observer = {
     ...dependencies,
+    secrets: dependencies.secrets.files,
     crashPoint: dependencies.crashPoint ?? (() => undefined),
     isUnresponsive: dependencies.isUnresponsive ?? (() => false),
   }
@@ -131,6 +136,9 @@ export function runtimeActivities(dependencies: RuntimeDependencies) {
           (one) => !(request.keep.includes(one.name) && isOwn(workshop, one)),
         )
         await endInstances(workshop, request, ending)
+        const left = found.filter((one) => !ending.includes(one)).map((one) => one.name)
+        const prefix = `${networkName(workshop.naming, request.environment)}.`
+        await workshop.secrets.removeOthers(prefix, left)
         logger.info(
           { environment: request.environment, ended: ending.map((one) => one.name) },
           'instances ended',
@@ -159,6 +167,10 @@ async function start(
   }
   await fence.note(environment, (record) => takeKey(record, { leaf: key, sequence }))
   workshop.crashPoint('runtime.keyed')
+  const secrets =
+    request.count === 0
+      ? new Map<string, Uint8Array>()
+      : await resolveSecrets(dependencies.secrets.sources, definition.secrets ?? {})
   const { app } = parseEnvironmentName(environment)
   const imageId = await pull({ app, digest, signal })
   workshop.crashPoint('runtime.pulled')
@@ -173,6 +185,7 @@ async function start(
     definition,
     imageId,
     network,
+    secrets,
   }
   const instances = await Promise.all(
     Array.from({ length: request.count }, (_, index) => ensureInstance(workshop, mould, index + 1)),

@@ -1,4 +1,4 @@
-import type { ContainerCreateOptions } from 'dockerode'
+import type { ContainerCreateOptions, MountSettings } from 'dockerode'
 import type { Definition } from '../domain/definition.ts'
 import { KilnError } from '../domain/error.ts'
 import { writeLabels, type InstanceLabels } from './label.ts'
@@ -12,6 +12,8 @@ export type ContainerPlan = {
   imageId: string
   network: string
   definition: Definition
+  /** The host's folder with the values of its secrets; null when it has none. */
+  secrets: string | null
   labels: InstanceLabels
 }
 
@@ -42,10 +44,18 @@ export function containerOptions(plan: ContainerPlan): ContainerCreateOptions {
       NanoCpus: Math.round(resources.cpus * 1e9),
       PidsLimit: resources.pids,
       Tmpfs: { '/tmp': 'rw,nosuid,nodev,noexec,size=64m,mode=1777' },
+      Mounts: secretMounts(plan),
       RestartPolicy: { Name: 'no' },
       LogConfig: { Type: 'json-file', Config: { 'max-size': '10m', 'max-file': '3' } },
     },
   }
+}
+
+/** The engine's record of the container says where they are, and never what they are. */
+function secretMounts({ secrets }: ContainerPlan): MountSettings[] {
+  return secrets === null
+    ? []
+    : [{ Type: 'bind', Source: secrets, Target: '/run/secrets', ReadOnly: true }]
 }
 
 /** A DNS label of at most 63 characters: the app's name is at most 40. */

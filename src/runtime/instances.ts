@@ -13,9 +13,11 @@ import type { Engine, Found } from './engine.ts'
 import type { HostFence } from './fence.ts'
 import { noteEnding, noteGone, noteMade, noteMaking } from './host-record.ts'
 import { instanceName, settingsOf } from './label.ts'
+import type { SecretFiles } from './secret-files.ts'
 
 export type Workshop = Engine & {
   fence: HostFence
+  secrets: SecretFiles
   /** Called after each step that has an effect, with its name; for crash tests. */
   crashPoint: (name: string) => void
 }
@@ -29,6 +31,8 @@ export type Mould = {
   definition: Definition
   imageId: string
   network: string
+  /** Values by name; read once for all instances of one start. */
+  secrets: ReadonlyMap<string, Uint8Array>
 }
 
 /** How often a name may be found taken before somebody else must be making it. */
@@ -65,6 +69,7 @@ function planOf({ naming }: Workshop, mould: Mould, number: number): ContainerPl
     imageId,
     network,
     definition,
+    secrets: null,
     labels: {
       ...effect,
       digest: mould.digest,
@@ -81,9 +86,15 @@ async function usable(workshop: Workshop, plan: ContainerPlan): Promise<string |
   const found = await inspectContainer(workshop.docker, plan.name, plan.network)
   if (found === null) return null
   const living = found.state === 'created' || found.state === 'running'
-  if (living && found.imageId === plan.imageId && sameLabels(found, plan)) return found.id
+  const same = living && found.imageId === plan.imageId && sameLabels(found, plan)
+  if (same && (await hasSecrets(workshop, plan))) return found.id
   await endInstances(workshop, plan.labels, [found])
   return null
+}
+
+/** What an instance was given is gone after a reboot: then it cannot be started as it is. */
+async function hasSecrets({ secrets }: Workshop, plan: ContainerPlan): Promise<boolean> {
+  return plan.definition.secrets === undefined || (await secrets.find(plan.name)) !== null
 }
 
 function sameLabels(found: Found, { labels }: ContainerPlan): boolean {
@@ -97,7 +108,8 @@ async function make(workshop: Workshop, mould: Mould, plan: ContainerPlan): Prom
   await fence.note(mould.effect.environment, (record) => noteMaking(record, plan.name))
   for (let attempt = 1; ; attempt++) {
     try {
-      const { id } = await docker.createContainer(containerOptions(plan))
+      const secrets = await give(workshop, mould, { ...plan, user: image.Config.User })
+      const { id } = await docker.createContainer(containerOptions({ ...plan, secrets }))
       workshop.crashPoint('runtime.created')
       await fence.note(mould.effect.environment, (record) => noteMade(record, id, ''))
       workshop.crashPoint('runtime.noted')
@@ -112,6 +124,18 @@ async function make(workshop: Workshop, mould: Mould, plan: ContainerPlan): Prom
       if (id !== null) return id
     }
   }
+}
+
+/** Before it is made: its secrets are there when its app starts. Null when it has none. */
+async function give(
+  { secrets, crashPoint }: Workshop,
+  { secrets: values }: Mould,
+  { name, user }: { name: string; user: string },
+): Promise<string | null> {
+  if (values.size === 0) return null
+  const folder = await secrets.place({ instance: name, values, user })
+  crashPoint('runtime.secrets')
+  return folder
 }
 
 const foreignGraceMs = 1000
@@ -133,6 +157,7 @@ export async function endInstances(
       workshop.crashPoint('runtime.ended')
     }),
   )
+  await workshop.secrets.remove(found.map((one) => one.name))
   await fence.note(environment, (record) => noteGone(record, ids))
 }
 

@@ -30,6 +30,8 @@ const examples: Record<string, readonly string[]> = {
   rollback: ['hello/prod', '--previous'],
   release: ['hello/prod'],
   scale: ['hello/prod', '3'],
+  'secret list': ['hello/prod'],
+  'secret rotate': ['hello/prod'],
   history: ['hello/prod'],
   logs: ['hello/prod'],
   operations: [],

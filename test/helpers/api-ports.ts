@@ -119,6 +119,7 @@ export function memoryPorts() {
     if (state.failure !== undefined) throw state.failure
     const kinds: Record<string, Operation['kind']> = {
       promote: 'promotion',
+      rotate: 'rotation',
       startBuild: 'build',
       startRebuild: 'rebuild',
     }
@@ -175,6 +176,7 @@ export function memoryPorts() {
         promote: async (asked, input) => begin('promote', asked, input),
         rollback: async (asked, input) => begin('rollback', asked, input),
         scale: async (asked, input) => begin('scale', asked, input),
+        rotate: async (asked, input) => begin('rotate', asked, input),
         release: async (asked, input) => begin('release', asked, input),
         cancel: async (asked, id) => {
           const operation = current(id)
@@ -218,6 +220,16 @@ export function memoryPorts() {
         history: async (_name, page) => paged(state.history, page),
         rollbackTargets: async () => state.targets,
         candidates: async () => state.candidates,
+        secrets: async () => [
+          { name: 'DB_PASSWORD', reference: 'file:db', resolves: true, problem: null, fix: null },
+          {
+            name: 'TOKEN',
+            reference: 'env:TOKEN',
+            resolves: false,
+            problem: 'not there',
+            fix: null,
+          },
+        ],
         artifacts: async (_filter, page) => paged(state.artifacts, page),
         artifactsBeginningWith: async (hex) =>
           state.artifacts.filter(({ digest }) => digest.startsWith(`sha256:${hex}`)),

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import { KilnError } from '../../src/domain/error.ts'
-import { loadConfig, settings } from '../../src/main/config.ts'
+import { loadConfig } from '../../src/main/config.ts'
+import { settings } from '../../src/main/settings.ts'
 
 test('without any setting everything has a place and a port', () => {
   const config = loadConfig({}, '/srv')

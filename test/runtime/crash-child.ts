@@ -1,8 +1,11 @@
 /** One attempt at one activity in a process of its own, which kills itself at a crash point. */
+import { join } from 'node:path'
 import { createDocker } from '../../src/docker/client.ts'
 import { runtimeActivities, type StartRequest } from '../../src/runtime/activities.ts'
 import { openFence } from '../../src/runtime/fence.ts'
 import { pullFrom, type RegistryAccess } from '../../src/runtime/image.ts'
+import { memoryFolder, openSecretFiles } from '../../src/runtime/secret-files.ts'
+import { environmentSecrets, fileSecrets } from '../../src/runtime/secret-source.ts'
 import { attempt, definition, logger } from './host-at-hand.ts'
 
 export type Attempt = {
@@ -21,6 +24,10 @@ const activities = runtimeActivities({
   fence: await openFence({ folder }),
   admission: { check: async () => ({ definition }) },
   pull: pullFrom(docker, registry),
+  secrets: {
+    sources: { file: fileSecrets(folder), env: environmentSecrets({}) },
+    files: openSecretFiles(join(memoryFolder(), `kiln-test-${naming.prefix}`)),
+  },
   logger,
   now: () => new Date(),
   activity: attempt,

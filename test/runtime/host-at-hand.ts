@@ -13,6 +13,8 @@ import { runtimeActivities, type StartRequest } from '../../src/runtime/activiti
 import { openFence, type HostFence } from '../../src/runtime/fence.ts'
 import { pullFrom } from '../../src/runtime/image.ts'
 import { removeEnvironment } from '../../src/runtime/instances.ts'
+import { memoryFolder, openSecretFiles } from '../../src/runtime/secret-files.ts'
+import { environmentSecrets, fileSecrets } from '../../src/runtime/secret-source.ts'
 import { instanceImages, type InstanceImages } from '../helpers/instance-image.ts'
 
 export const docker = createDocker({ socketPath: '/var/run/docker.sock' })
@@ -55,6 +57,13 @@ export async function hostAtHand(options: { docker?: DockerClient } = {}) {
   const images: InstanceImages = await instanceImages(docker)
   const admitted = new Set<Digest>()
   const definitions = new Map<Digest, Definition>()
+  /** What the host's worker was started with. */
+  const variables: Record<string, string> = {}
+
+  const secrets = {
+    sources: { file: fileSecrets(join(folder, 'secrets')), env: environmentSecrets(variables) },
+    files: openSecretFiles(join(memoryFolder(), `kiln-test-${prefix}`)),
+  }
 
   const activitiesWith = (fence: HostFence) =>
     runtimeActivities({
@@ -71,6 +80,7 @@ export async function hostAtHand(options: { docker?: DockerClient } = {}) {
         },
       },
       pull: pullFrom(own, images.registry),
+      secrets,
       logger,
       now: () => new Date(),
       activity: attempt,
@@ -83,6 +93,10 @@ export async function hostAtHand(options: { docker?: DockerClient } = {}) {
     images,
     admitted,
     definitions,
+    variables,
+    secretFolder: join(folder, 'secrets'),
+    /** Where instances' values are. */
+    givenFolder: join(memoryFolder(), `kiln-test-${prefix}`),
     get fence() {
       return current
     },
@@ -116,6 +130,7 @@ export async function hostAtHand(options: { docker?: DockerClient } = {}) {
       await removeEnvironment({ docker, naming }, environment)
       await images.close()
       await rm(folder, { recursive: true, force: true })
+      await rm(join(memoryFolder(), `kiln-test-${prefix}`), { recursive: true, force: true })
     },
   }
 }

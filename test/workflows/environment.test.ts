@@ -67,6 +67,28 @@ test('the same request again is the same operation, and one change', async () =>
   expect((await kiln.kinds()).slice(before)).toEqual(change)
 })
 
+test('a rotation is a change of its own: under the same key, every instance anew before one ends', async () => {
+  await kiln.done(kiln.test, { kind: 'scale', instances: 2 })
+  const before = await kiln.state(kiln.test)
+  const count = (await kiln.kinds()).length
+  const operation = await kiln.done(kiln.test, { kind: 'rotation' })
+  expect((await kiln.kinds()).slice(count)).toEqual(['change', 'activation'])
+  const after = await kiln.state(kiln.test)
+  expect(after.closed?.body).toMatchObject({ changeKind: 'rotation', epoch: before.epoch + 1 })
+  expect(after.active?.leaf).toBe(before.active?.leaf)
+  const names = before.running.map((one) => one.name)
+  expect(after.running.filter((one) => names.includes(one.name))).toEqual([])
+  expect(after.running).toHaveLength(2)
+  expect(served()).toEqual([a, a])
+  expect(operation.steps.map((step) => step.name)).not.toContain('issue key')
+  // Where the definition names no secret there is nothing to rotate.
+  const refused = await kiln.ask(kiln.dev, { kind: 'rotation' })
+  expect(await kiln.ended(kiln.dev, refused)).toMatchObject({
+    state: 'refused',
+    failure: { place: 'no-secrets' },
+  })
+})
+
 test('a newer promotion takes the place of one that waits; what runs goes on', async () => {
   const held = kiln.stage.hold('startInstances')
   const first = await kiln.ask(kiln.test, promotion(b))

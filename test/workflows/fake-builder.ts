@@ -87,7 +87,10 @@ export class FakeBuilder {
     return Promise.all(
       ['dev', 'test', 'prod'].map(async (environment) => ({
         environment,
-        definition: await this.put({ definition: environment }),
+        definition: await this.put({
+          definition: environment,
+          ...(environment === 'test' ? { secrets: { TOKEN: 'file:token' } } : {}),
+        }),
         instances: { min: environment === 'prod' ? 2 : 1, max: 4 },
         automatic: this.automatic.includes(environment),
       })),

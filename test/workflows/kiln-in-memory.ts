@@ -207,22 +207,29 @@ function controlActivities({
   engine: Engine
 }) {
   const templates = new Map<Digest, CheckedTemplate>()
+  const blob = async (digest: Digest) => {
+    const bytes = await store.get(`blobs/sha256/${digest.slice('sha256:'.length)}`)
+    return bytes ?? Promise.reject(new Error(`no blob ${digest}`))
+  }
   return {
     ...ledgerActivities({
       decide: ledger.decide,
       ledger: ledger.refresh,
       publishedBundle: ledger.publishedBundle,
       verify: ledger.verify,
-      async blob(digest) {
-        const bytes = await store.get(`blobs/sha256/${digest.slice('sha256:'.length)}`)
-        return bytes ?? Promise.reject(new Error(`no blob ${digest}`))
-      },
+      blob,
       origin,
       version: '0.0.0',
       policy: { name: 'test', digest: digestOfJson('policy') },
       now,
     }),
-    ...promoteActivities({ ledger: ledger.refresh, digestOfJson, request: engine.request, now }),
+    ...promoteActivities({
+      ledger: ledger.refresh,
+      digestOfJson,
+      definition: async (digest) => JSON.parse(new TextDecoder().decode(await blob(digest))),
+      request: engine.request,
+      now,
+    }),
     ...deliveryActivities({
       ledger: ledger.refresh,
       digestOfJson,

@@ -1,0 +1,53 @@
+import { z } from 'zod'
+import { isPlainLine, plainLine } from '../domain/plain.ts'
+import * as views from './views.ts'
+
+/** What routes of the contract are put together from. */
+
+const nothing = z.strictObject({})
+export const longText = z.string().min(1).max(2048)
+const pageSize = z.coerce.number().int().min(1).max(200).default(50)
+export const paging = { limit: pageSize, cursor: z.string().max(200).optional() }
+export const operationId = z.strictObject({ id: z.string().min(1).max(200) })
+export const environmentParams = z.strictObject({
+  app: views.appLabel,
+  environment: views.appLabel,
+})
+const artifactParams = z.strictObject({
+  digest: z
+    .string()
+    .regex(/^(sha256:)?[0-9a-f]{6,64}$/, 'write a digest, or at least its first 6 characters'),
+})
+/** The log keeps why; a person who gives no reason is on record with this one. */
+export const reason = z
+  .string()
+  .min(1)
+  .max(500)
+  .regex(plainLine, 'write one line without control or direction characters')
+  .refine(isPlainLine, 'holds half a letter')
+  .default('no reason given')
+export const tailLines = z.coerce.number().int().min(1).max(10_000).default(200)
+export const tilePath = z.strictObject({
+  '*': z
+    .string()
+    .regex(/^(entries|[0-9]{1,2})(\/x[0-9]{3}){0,6}\/[0-9]{3}(\.p\/[0-9]{1,3})?$/, 'not a tile'),
+})
+
+export const started = { kind: 'json', schema: z.object({ operation: views.operation }) } as const
+export const json = <S extends z.ZodType>(schema: S) => ({ kind: 'json', schema }) as const
+export const page = <S extends z.ZodType>(item: S) =>
+  json(z.object({ items: z.array(item), next: z.string().nullable() }))
+export const plain = { kind: 'text', type: 'text/plain; charset=utf-8' } as const
+export const document = { kind: 'text', type: 'application/json; charset=utf-8' } as const
+
+export const get = {
+  method: 'GET',
+  access: 'token',
+  status: 200,
+  params: nothing,
+  query: nothing,
+  body: nothing,
+} as const
+export const post = { ...get, method: 'POST', status: 202, answer: started } as const
+export const ofEnvironment = { params: environmentParams } as const
+export const ofArtifact = { params: artifactParams } as const

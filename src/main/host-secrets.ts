@@ -1,0 +1,21 @@
+import { createHash } from 'node:crypto'
+import { join } from 'node:path'
+import { memoryFolder, openSecretFiles, type SecretFiles } from '../runtime/secret-files.ts'
+import { environmentSecrets, fileSecrets, type SecretSources } from '../runtime/secret-source.ts'
+import type { Config } from './config.ts'
+
+/** Where this host's secrets come from, and where its instances find them. */
+export function hostSecrets(
+  { home, hostName, secrets }: Config,
+  environment: Readonly<Record<string, string | undefined>>,
+): { sources: SecretSources; files: SecretFiles } {
+  // Two Kilns of one machine have a folder each.
+  const own = createHash('sha256').update(`${home}\n${hostName}`).digest('hex').slice(0, 16)
+  return {
+    sources: {
+      file: fileSecrets(secrets.folder),
+      env: environmentSecrets(environment),
+    },
+    files: openSecretFiles(join(secrets.memory ?? memoryFolder(), `kiln-secrets-${own}`)),
+  }
+}
