@@ -116,6 +116,14 @@ export default {
       to: { path: '^(test|scripts)/' },
     },
     {
+      name: 'the-checker-shares-nothing',
+      comment:
+        'What judges Kiln’s promises reads what Kiln left, by its documented formats: a fault in code that both used would hide itself.',
+      severity: 'error',
+      from: { path: '^scripts/chaos/checker/' },
+      to: { path: own, pathNot: '^scripts/chaos/checker/' },
+    },
+    {
       name: 'no-cycles',
       comment: 'Files that import each other can only be understood, and loaded, together.',
       severity: 'error',
