@@ -43,6 +43,28 @@ export type FsckReport = {
   problems: readonly { place: string; message: string }[]
 }
 
+/** What is said of a repository: how git asks it, and which files hold what it is asked with. */
+export type KnownRepositoryView = {
+  address: string
+  access: 'none' | 'ssh-key' | 'token'
+  /** Paths; what stands in them is never shown. */
+  files: readonly string[]
+  forge: 'github' | 'gitlab' | 'gitea' | null
+  /** Whether its webhooks are taken, and whether its commits get a status. */
+  webhook: boolean
+  status: boolean
+}
+
+/** All files by their absolute paths. */
+export type WantedRepository = {
+  address: string
+  ssh?: { keyFile: string; knownHostsFile: string }
+  token?: { tokenFile: string; user?: string }
+  forge?: 'github' | 'gitlab' | 'gitea'
+  webhookSecretFile?: string
+  status?: { tokenFile: string; api?: string }
+}
+
 /**
  * What the command line does on this machine without the server. `src/main/local.ts` composes it;
  * it is loaded only when one of these verbs runs. Errors are `KilnError`s.
@@ -65,6 +87,16 @@ export interface LocalVerbs {
   checkTemplate(name: string): Promise<TemplateSummary>
   /** `what`: a digest or its beginning, `<app>/<environment>` for its active key, or with `@<sequence>`. */
   verify(what: string): Promise<VerifyReport>
+  repositories(): Promise<readonly KnownRepositoryView[]>
+  /** Says anew all that is said of the repository; refused when a file is not usable now. */
+  addRepository(
+    wanted: WantedRepository,
+  ): Promise<{ repository: KnownRepositoryView; replaced: boolean }>
+  removeRepository(address: string): Promise<KnownRepositoryView>
+  /** Asks the repository for its branches, as a build would. */
+  checkRepository(
+    address: string,
+  ): Promise<{ address: string; branches: readonly { branch: string; commit: string }[] }>
   fsck(report: Report): Promise<FsckReport>
   /** Rebuilds the SQL fold; only while no server runs, which has the index open. */
   reindex(): Promise<{ entries: number; digest: string }>

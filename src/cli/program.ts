@@ -14,6 +14,7 @@ import { operations } from './verbs/operations.ts'
 import { promote } from './verbs/promote.ts'
 import { rebuild } from './verbs/rebuild.ts'
 import { release } from './verbs/release.ts'
+import { repository } from './verbs/repository.ts'
 import { rollback } from './verbs/rollback.ts'
 import { scale } from './verbs/scale.ts'
 import { secret } from './verbs/secret.ts'
@@ -28,6 +29,7 @@ const verbs: readonly Verb[] = [
   build,
   rebuild,
   watch,
+  repository,
   environments,
   promote,
   rollback,

@@ -13,6 +13,7 @@ import { createRegistry } from '../registry/server.ts'
 import { sourceActivities } from '../source/activities.ts'
 import { systemLookup } from '../source/address.ts'
 import { createGit } from '../source/git.ts'
+import { accessTo } from '../source/known-repository.ts'
 import { createMirror } from '../source/mirror.ts'
 import type { BlobStore } from '../store/blob-store.ts'
 import { openFolderStore } from '../store/folder-store.ts'
@@ -20,11 +21,13 @@ import { templateActivities } from '../template/activities.ts'
 import { buildLog } from './build-log.ts'
 import { renderFrom } from './build-dockerfile.ts'
 import { withCrashPoints } from './crash-point.ts'
+import { gitEnvironment, isProxied } from './git-environment.ts'
 import { blobBytes } from './ledger-view.ts'
 import { buildLogPath } from './logs.ts'
 import { packageVersion } from './package-version.ts'
 import { runProcess, type ProcessContext } from './process.ts'
 import { npmSettings } from './npm-settings.ts'
+import { readRepositories } from './repositories.ts'
 import { openCredentials } from './secrets.ts'
 import { templateRoom } from './template-room.ts'
 import { createWorker, installRuntime, temporalActivity, workerIn } from './temporal.ts'
@@ -39,13 +42,14 @@ await runProcess('build', async (context) => {
   const cacheFolder = join(paths.work, 'cache')
   for (const folder of [scratchFolder, cacheFolder, paths.source])
     await mkdir(folder, { recursive: true })
-  const environment = gitEnvironment()
+  const environment = gitEnvironment(process.env)
   const git = createGit({ environment, maxPackBytes: 2 * 1024 ** 3, timeoutMs: 10 * 60_000 })
   const mirror = createMirror({
     git,
     folder: paths.source,
     resolve: systemLookup,
-    proxied: 'HTTPS_PROXY' in environment || 'https_proxy' in environment,
+    access: async (one) => accessTo(await readRepositories(config.home), one),
+    proxied: isProxied(process.env),
     now: () => new Date(),
   })
   await mirror.sweep()
@@ -119,24 +123,4 @@ async function openBuildRegistry(
       take: (at) => capture.take(at),
     },
   }
-}
-
-/** What git may know of the machine. */
-function gitEnvironment(): Record<string, string> {
-  const names = [
-    'PATH',
-    'HOME',
-    'SSH_AUTH_SOCK',
-    'GIT_SSL_CAINFO',
-    'HTTPS_PROXY',
-    'https_proxy',
-    'NO_PROXY',
-    'no_proxy',
-  ]
-  return Object.fromEntries(
-    names.flatMap((name) => {
-      const value = process.env[name]
-      return value === undefined ? [] : [[name, value]]
-    }),
-  )
 }

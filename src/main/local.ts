@@ -5,6 +5,7 @@ import { openFolderStore } from '../store/folder-store.ts'
 import { loadConfig, type Config } from './config.ts'
 import { localDoctor } from './local-doctor.ts'
 import { localFsck, localReindex } from './local-ledger.ts'
+import { localRepositories } from './local-repositories.ts'
 import { localTemplates } from './local-templates.ts'
 import { localVerify } from './local-verify.ts'
 import { childEnvironment, secretVariables } from './processes.ts'
@@ -30,6 +31,7 @@ export function createLocalVerbs({ home, env }: { home: string; env: Environment
     status: async () => statusOf(config),
     doctor: () => localDoctor(config, environment),
     ...localTemplates(config, store),
+    ...localRepositories(config, environment),
     verify: (what) => localVerify(config, what),
     fsck: (report) => localFsck(config, report),
     reindex: () => localReindex(config),

@@ -13,6 +13,20 @@ const server = {
 } as const
 const summary = { name: 'node-service', lock, inputs: 1 }
 
+const known = {
+  address: 'https://git.example.org/acme/shop.git',
+  access: 'token',
+  files: ['/etc/kiln/token'],
+  forge: 'gitea',
+  webhook: true,
+  status: false,
+} as const
+
+function usable(broken: boolean) {
+  if (!broken) return known
+  throw new KilnError('invalid_yaml', 'repositories.yaml: unknown key tokn')
+}
+
 /** A machine in memory behind the local verbs; on a broken one every check fails. */
 export function memoryMachine(broken: boolean): LocalVerbs {
   const status = { home: '/srv/.kiln', running: !broken, processes: broken ? [] : [server] }
@@ -49,6 +63,17 @@ export function memoryMachine(broken: boolean): LocalVerbs {
       subject: what,
       checks: [{ name: 'signature', passed: !broken, detail: 'by promote' }],
       command: 'cosign verify-attestation --key promote.pub',
+    }),
+    repositories: async () => [usable(broken)],
+    addRepository: async ({ address }) => ({
+      repository: { ...usable(broken), address },
+      replaced: false,
+    }),
+    removeRepository: async () => usable(broken),
+    checkRepository: async (address) => ({
+      ...usable(broken),
+      address,
+      branches: [{ branch: 'main', commit: '0'.repeat(40) }],
     }),
     fsck: async () => ({
       entries: 7,
