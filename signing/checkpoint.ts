@@ -47,6 +47,12 @@ export function logId(origin: string, publicKey: KeyObject): Uint8Array {
   )
 }
 
+/** The log's verifier key as signed-note tools take it: `<origin>+<first four bytes of the id>+<key>`. */
+export function verifierKey(origin: string, publicKey: KeyObject): string {
+  const id = Buffer.from(logId(origin, publicKey)).subarray(0, 4).toString('hex')
+  return `${origin}+${id}+${toBase64(Buffer.concat([Uint8Array.of(ed25519), rawEd25519(publicKey)]))}`
+}
+
 /** Signs a checkpoint with the log's private key; the same checkpoint gives the same note. */
 export function signCheckpoint(checkpoint: Checkpoint, privateKey: KeyObject): string {
   const text = checkpointText(checkpoint)

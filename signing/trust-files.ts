@@ -2,10 +2,11 @@ import { mkdir, open, readFile, rename } from 'node:fs/promises'
 import { join } from 'node:path'
 import { KilnError } from '../src/domain/error.ts'
 import { roles } from '../src/domain/role.ts'
+import { verifierKey } from './checkpoint.ts'
 import { publicKeyOf } from './public-key.ts'
 import { checkTrustRoot, currentKey, derOf, sigstoreTrustedRoot, type TrustRoot } from './trust.ts'
 
-/** The public half, as files: roles.json, one PEM for each role's current key, trusted_root.json. */
+/** The public half, as files: roles.json, one PEM for each role's current key, trusted_root.json, log.vkey. */
 export async function writeTrust(directory: string, trust: TrustRoot): Promise<void> {
   await mkdir(directory, { recursive: true, mode: 0o755 })
   for (const role of roles) {
@@ -14,6 +15,8 @@ export async function writeTrust(directory: string, trust: TrustRoot): Promise<v
     await replace(join(directory, `${role}.pub`), String(pem))
   }
   await replace(join(directory, 'trusted_root.json'), pretty(sigstoreTrustedRoot(trust)))
+  const logKey = publicKeyOf(derOf(trust.logKey))
+  await replace(join(directory, 'log.vkey'), `${verifierKey(trust.origin, logKey)}\n`)
   await replace(join(directory, 'roles.json'), pretty(trust))
 }
 

@@ -1,5 +1,5 @@
 # What only the tests need: Temporal's time-skipping server, an S3 server that honours conditional
-# writes, and cosign as the independent verifier of what Kiln signs.
+# writes, and other people's verifiers of what Kiln signs and logs.
 
 ensure_test_tools() {
   if ! command -v temporal-test-server >/dev/null; then
@@ -8,7 +8,25 @@ ensure_test_tools() {
   fi
   have 'Temporal test server'
   from_go versitygw github.com/versity/versitygw/cmd/versitygw@v1.8.0 80
-  from_go cosign github.com/sigstore/cosign/v3/cmd/cosign@v3.1.3 180
+  from_module cosign github.com/sigstore/cosign/v3/cmd/cosign 180
+  from_module slsa-verifier github.com/slsa-framework/slsa-verifier/v2/cli/slsa-verifier 60
+  from_module tlog-check . 30
+}
+
+# Builds a command in the test's own Go module of that name, whose go.sum vouches for every part; again
+# only when the module changed.
+from_module() { # NAME PACKAGE SECONDS
+  module=$root/test/interop/go/$1
+  stamp=$root/.cache/tools/bin/.$1.module
+  wanted=$(cat "$module"/go.* "$module"/*.go 2>/dev/null | sha256sum)
+  if [ ! -x "$root/.cache/tools/bin/$1" ] || [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ]; then
+    ensure_go
+    add "building $1 (about $3 s, once)"
+    (cd "$module" && CGO_ENABLED=0 GOTOOLCHAIN=auto go build -trimpath -o "$root/.cache/tools/bin/$1" "$2") >&2 9>&- ||
+      stop "$1 could not be built" "cd test/interop/go/$1 && go build $2"
+    echo "$wanted" >"$stamp"
+  fi
+  have "$1"
 }
 
 # Builds a command from its Go module into the cache. The checksum database vouches for the module.
