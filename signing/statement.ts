@@ -73,6 +73,8 @@ type KeySignable = {
   policy: { name: string; digest: Digest }
   /** Every statement that the decision used, the previous environment's key among them. */
   inputs: readonly { uri: string; digest: Digest }[]
+  /** As keys of 0.1.0 named the build level they claim: `SLSA_BUILD_LEVEL_UNEVALUATED`. */
+  unevaluated?: true
   body: KeyBody
 }
 

@@ -17,6 +17,7 @@ const summary = z.looseObject({
   verifier: z.object({ version: z.object({ kiln: z.string() }) }),
   timeVerified: time,
   resourceUri: z.string(),
+  verifiedLevels: z.array(z.string()).max(10),
 })
 
 /** The digests of a key's own part stand as in-toto digest sets. */
@@ -42,6 +43,9 @@ const keySummary = summary.extend({
 function levelOf(app: string, own: string): string {
   return `KILN_PROMOTED_${app}_${own}`.toUpperCase().replaceAll('-', '_')
 }
+
+/** The specification's word for no claim. slsa-verifier takes no summary that has it, so none is claimed. */
+const unevaluated = 'SLSA_BUILD_LEVEL_UNEVALUATED'
 
 function policyPrefix(origin: string): string {
   return `https://${origin}/policies/`
@@ -71,7 +75,7 @@ export function keyPredicate(signable: SignableOf<'key'>, origin: string): objec
       digest: { sha256: hexOf(input.digest) },
     })),
     verificationResult: 'PASSED',
-    verifiedLevels: ['SLSA_BUILD_LEVEL_UNEVALUATED', levelOf(app, own)],
+    verifiedLevels: [...(signable.unevaluated ? [unevaluated] : []), levelOf(app, own)],
     slsaVersion,
     [keyPartName(origin)]: {
       environment: body.environment,
@@ -126,6 +130,7 @@ export function readKey(statement: Statement, origin: string): SignableOf<'key'>
       uri: input.uri,
       digest: digestOfHex(input.digest.sha256),
     })),
+    ...(outer.verifiedLevels.includes(unevaluated) ? { unevaluated: true } : {}),
     body: checkPart(keyBody, body, 'predicate.provisioning-key'),
   }
 }

@@ -247,18 +247,35 @@ export const routes = {
     answer: json(z.object({ watch: views.watch })),
   },
 
+  // The log is public: it holds digests and signatures, and whoever audits needs no sign-in.
   checkpoint: {
     ...get,
+    access: 'open',
     path: `${prefix}/checkpoint`,
     summary: "The log's signed checkpoint",
     answer: plain,
   },
   tile: {
     ...get,
+    access: 'open',
     path: `${prefix}/tile/*`,
     summary: 'A tile of the log (C2SP tlog-tiles)',
     params: tilePath,
     answer: { kind: 'bytes', type: 'application/octet-stream' },
+  },
+  trustedRoot: {
+    ...get,
+    access: 'open',
+    path: `${prefix}/trusted_root.json`,
+    summary: "Sigstore's trusted root of the log, for cosign --trusted-root",
+    answer: document,
+  },
+  verifierKey: {
+    ...get,
+    access: 'open',
+    path: `${prefix}/log.vkey`,
+    summary: "The log's verifier key, for tools that read C2SP checkpoints",
+    answer: plain,
   },
   reindex: {
     ...post,

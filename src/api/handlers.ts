@@ -53,6 +53,8 @@ export function handlers(ports: Ports, streams: OpenStreams, openapi: () => stri
     ...watchHandlers(ports),
     checkpoint: () => ports.ledger.checkpoint(),
     tile: async ({ params }) => found(await ports.ledger.tile(params['*']), `tile ${params['*']}`),
+    trustedRoot: () => ports.ledger.trusted('trusted_root.json'),
+    verifierKey: () => ports.ledger.trusted('log.vkey'),
     reindex: async ({ asked }) => ports.ledger.reindex(await asked()),
   }
 }

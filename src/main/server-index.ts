@@ -1,3 +1,5 @@
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import type { Logger } from 'pino'
 import type { HistoryEntry, LedgerFiles, Page, PageRequest } from '../api/ports.ts'
 import { parseDigest } from '../domain/digest.ts'
@@ -40,6 +42,7 @@ export async function openServerIndex(input: {
         return head.note
       },
       tile: (path) => store.get(`tile/${path}`),
+      trusted: (what) => readFile(join(paths.trust, what), 'utf8'),
       reindex: () => index.reindex(ledger),
     },
     close: () => index.close(),

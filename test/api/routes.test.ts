@@ -64,9 +64,13 @@ test.each(table.filter(({ route }) => route.access === 'token'))(
   },
 )
 
-test('only health is open', async () => {
+test('only health and the public log are open', async () => {
   expect(table.filter(({ route }) => route.access === 'open').map(({ name }) => name)).toEqual([
     'health',
+    'checkpoint',
+    'tile',
+    'trustedRoot',
+    'verifierKey',
   ])
   expect((await request(routes.health, { token: null })).status).toBe(200)
 })

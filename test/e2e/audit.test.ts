@@ -121,6 +121,18 @@ describe('the truth', () => {
     expect((await shell(other)).exitCode).not.toBe(0)
   })
 
+  test('is read over HTTP, without a sign-in, by programs that are not ours', async () => {
+    const base = `${await kiln.address()}/api/v1`
+    const vkey = await readFile(join(kiln.home, 'trust/log.vkey'), 'utf8')
+    expect(await (await fetch(`${base}/log.vkey`)).text()).toBe(vkey)
+    const check = (key: string) =>
+      execa(findTool('tlog-check'), ['-url', base, '-vkey', key], { reject: false })
+    const checked = await check(vkey.trim())
+    expect(checked.exitCode).toBe(0)
+    expect(JSON.parse(checked.stdout)).toMatchObject({ origin: 'kiln.localhost' })
+    expect((await check(vkey.trim().replace('kiln.', 'other.'))).exitCode).toBe(1)
+  })
+
   test('stands without any process: verified, whole, and the index is made anew the same', async () => {
     const byServer = await run(kiln, 'reindex')
     expect(await run(kiln, 'reindex')).toEqual(byServer)

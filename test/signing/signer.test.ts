@@ -282,7 +282,12 @@ test('trust is written for people and programs, and read back', async () => {
   await writeTrust(at('trust'), server.trust)
   expect(await readTrust(at('trust'))).toEqual(server.trust)
   expect((await readdir(at('trust'))).toSorted()).toEqual(
-    [...roles.map((role) => `${role}.pub`), 'roles.json', 'trusted_root.json'].toSorted(),
+    [
+      ...roles.map((role) => `${role}.pub`),
+      'log.vkey',
+      'roles.json',
+      'trusted_root.json',
+    ].toSorted(),
   )
   const path = at('trust', 'roles.json')
   const text = await readFile(path, 'utf8')

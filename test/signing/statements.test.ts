@@ -171,7 +171,7 @@ test('the provisioning key is the verification summary of docs', () => {
       resourceUri: 'oci://kiln.local/my-app?environment=prod',
       policy: { uri: 'https://kiln.local/policies/default' },
       verificationResult: 'PASSED',
-      verifiedLevels: ['SLSA_BUILD_LEVEL_UNEVALUATED', 'KILN_PROMOTED_MY_APP_PROD'],
+      verifiedLevels: ['KILN_PROMOTED_MY_APP_PROD'],
       slsaVersion: '1.2',
       'https://kiln.local/provisioning-key/v1': {
         environment: 'my-app/prod',
@@ -181,4 +181,11 @@ test('the provisioning key is the verification summary of docs', () => {
       },
     },
   })
+})
+
+test('a key of 0.1.0, which named a build level that it did not claim, reads as it was', () => {
+  const early = { ...example('key'), unevaluated: true } as const
+  const { predicate } = buildStatement(early, origin) as { predicate: { verifiedLevels: string[] } }
+  expect(predicate.verifiedLevels[0]).toBe('SLSA_BUILD_LEVEL_UNEVALUATED')
+  expect(parseStatement(statementBytes(early, origin), origin)).toEqual(early)
 })
