@@ -8,7 +8,8 @@ import { FactLog } from '../helpers/facts.ts'
 const shop = 'shop.example.test'
 const route = { host: shop, path: '/api' }
 
-function sealed(log: FactLog, name: string, app: string, own?: object): Digest {
+function sealed(log: FactLog, named: `${string} of ${string}`, own?: object): Digest {
+  const [name = '', app] = named.split(' of ')
   return log.seal(name, app, [own === undefined ? 'prod' : { name: 'prod', route: own }])
 }
 
@@ -24,8 +25,8 @@ test('a route has one form, whichever way it is written', () => {
 
 test('a route that another environment has is refused, and names who has it and what to do', () => {
   const log = new FactLog()
-  log.promote('shop/prod', sealed(log, 'a', 'shop', route))
-  const other = sealed(log, 'b', 'other', route)
+  log.promote('shop/prod', sealed(log, 'a of shop', route))
+  const other = sealed(log, 'b of other', route)
   expect(planPromotion(log.ledger, 'other/prod', { digest: other, automatic: false })).toEqual({
     kind: 'refused',
     rule: 'route-taken',
@@ -41,15 +42,15 @@ test.each([
   ['the same path of any host', 'other', { path: '/api' }, 'change'],
   ['no route', 'other', undefined, 'change'],
   ['the same route', 'other', route, 'route-taken'],
-])('beside shop.example.test/api: %s', (_what, app, own, wanted) => {
+])('beside shop.example.test/api: %s', (...[, app, own, wanted]) => {
   const log = new FactLog()
-  log.promote('shop/prod', sealed(log, 'a', 'shop', route))
-  expect(planned(log, `${app}/prod`, sealed(log, 'b', app, own))).toBe(wanted)
+  log.promote('shop/prod', sealed(log, 'a of shop', route))
+  expect(planned(log, `${app}/prod`, sealed(log, `b of ${app}`, own))).toBe(wanted)
 })
 
 test('a change that has no outcome yet holds its route, and one that failed does not', () => {
   const log = new FactLog()
-  const [a, b] = [sealed(log, 'a', 'shop', route), sealed(log, 'b', 'other', route)]
+  const [a, b] = [sealed(log, 'a of shop', route), sealed(log, 'b of other', route)]
   log.change('shop/prod', a)
   expect(planned(log, 'other/prod', b)).toBe('route-taken')
   log.key('shop/prod', a)
@@ -60,8 +61,8 @@ test('a change that has no outcome yet holds its route, and one that failed does
 
 test('a route that was given up is free, and a rollback to it is refused once another has it', () => {
   const log = new FactLog()
-  const [a, without] = [sealed(log, 'a', 'shop', route), sealed(log, 'c', 'shop')]
-  const b = sealed(log, 'b', 'other', route)
+  const [a, without] = [sealed(log, 'a of shop', route), sealed(log, 'c of shop')]
+  const b = sealed(log, 'b of other', route)
   log.promote('shop/prod', a)
   log.promote('shop/prod', without)
   expect(ruleOf(planRollback(log.ledger, 'shop/prod', {}))).toBe('change')

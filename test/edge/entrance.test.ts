@@ -58,13 +58,16 @@ async function serve(
   return one
 }
 
-const get = (host: string, path: string) => sendRaw(port, `GET ${path} HTTP/1.1\r\nHost: ${host}`)
-const answer = async (host: string, path: string) => {
-  const { status, body } = await get(host, path)
+const get = (name: string, page: string) => sendRaw(port, `GET ${page} HTTP/1.1\r\nHost: ${name}`)
+const answer = async (name: string, page: string) => {
+  const { status, body } = await get(name, page)
   return status === 200 ? body : status
 }
 
 const shop = 'shop.example.test'
+const host = (name: string) => `GET /x HTTP/1.1\r\nHost: ${name}`
+const path = (text: string) => `GET ${text} HTTP/1.1\r\nHost: ${shop}`
+const shapeOf = (text: string) => /KILN_SHAPE (\w+)/.exec(text)?.[1]
 
 test('by host and path: the host that is named first, then the longest path, by whole segments', async () => {
   await serve('shop/prod', { host: shop })
@@ -87,7 +90,7 @@ test('by host and path: the host that is named first, then the longest path, by 
     ['only.example.test', '/out', 404],
     ['other.example.test', '/api/v2', 'any.prod.1'],
   ]
-  const answers = await Promise.all(table.map(([host, path]) => answer(host, path)))
+  const answers = await Promise.all(table.map(([name, page]) => answer(name, page)))
   expect(answers).toEqual(table.map(([, , wanted]) => wanted))
 })
 
@@ -108,8 +111,6 @@ test('no spelling of a host or a path reaches another app, or a page outside of 
   const front = await serve('shop/prod', { host: shop })
   const api = await serve('api/prod', { host: shop, path: '/api' })
   const any = await serve('any/prod', { path: '/' })
-  const host = (name: string) => `GET /x HTTP/1.1\r\nHost: ${name}`
-  const path = (text: string) => `GET ${text} HTTP/1.1\r\nHost: ${shop}`
   const table: [string, string | number][] = [
     // One host has many spellings.
     [host('SHOP.Example.Test:8080'), 'shop.prod.1'],
@@ -274,7 +275,6 @@ test('rendering: thresholds, routes of ready instances alone, and the shape that
   expect([...routesOf(state)]).toEqual([[`${shop}/api/`, 'be:shop.prod']])
   const waiting = joining(opened, 'shop/prod', [{ ...server, state: 'joining' }])
   expect([...routesOf(waiting)]).toEqual([])
-  const shapeOf = (text: string) => /KILN_SHAPE (\w+)/.exec(text)?.[1]
   const shape = shapeOf(renderConfig(opened, frame))
   expect(shapeOf(renderConfig(state, frame))).toBe(shape)
   const byTcp = joining(opened, 'shop/prod', [{ ...server, path: null }])

@@ -252,7 +252,7 @@ test.each([
   ['route: { path: //api }', 'plain path'],
   ['route: { path: /api/../x }', 'plain path'],
   ['route: { path: /api%2fx }', 'plain path'],
-  ['route: { hosts: x }', 'did you mean host?'],
+  ['route: { host: a.test, hosts: x }', 'did you mean host?'],
   ['readiness: { path: /ready, tcp: true }', 'either path or tcp'],
   ['readiness: { tcp: false }', 'must be true'],
   ['liveness: { interval: 5s }', 'must say path or tcp'],
