@@ -58,7 +58,7 @@ async function conclude(
       return ended(operation, 'refused', {
         result: { rule: decision.rule },
         failure: {
-          code: 'refused',
+          code: decision.rule === 'low-disk' ? 'low_disk' : 'refused',
           message: decision.message,
           place: decision.rule,
           fix: decision.fix,

@@ -56,6 +56,11 @@ export async function isAlone(
   return alone
 }
 
+/** Whether any build is marked, of whatever base. */
+export async function isBuilding(docker: DockerClient): Promise<boolean> {
+  return (await listMarks(docker, markLabel)).length > 0
+}
+
 type Volume = { Name: string; CreatedAt: string }
 
 async function listMarks(docker: DockerClient, label: string): Promise<Volume[]> {

@@ -65,6 +65,15 @@ export type WantedRepository = {
   status?: { tokenFile: string; api?: string }
 }
 
+export type PruneReport = {
+  /** Nothing was removed. */
+  dryRun: boolean
+  removed: readonly { kind: 'image' | 'log' | 'cache'; name: string; bytes: number }[]
+  /** Bytes free on the disk of the home afterwards, and with how many work begins. */
+  free: number
+  wanted: number
+}
+
 /**
  * What the command line does on this machine without the server. `src/main/local.ts` composes it;
  * it is loaded only when one of these verbs runs. Errors are `KilnError`s.
@@ -98,6 +107,7 @@ export interface LocalVerbs {
     address: string,
   ): Promise<{ address: string; branches: readonly { branch: string; commit: string }[] }>
   fsck(report: Report): Promise<FsckReport>
+  prune(dryRun: boolean): Promise<PruneReport>
   /** Rebuilds the SQL fold; only while no server runs, which has the index open. */
   reindex(): Promise<{ entries: number; digest: string }>
 }

@@ -12,6 +12,7 @@ import { logs } from './verbs/logs.ts'
 import { machine } from './verbs/machine.ts'
 import { operations } from './verbs/operations.ts'
 import { promote } from './verbs/promote.ts'
+import { prune } from './verbs/prune.ts'
 import { rebuild } from './verbs/rebuild.ts'
 import { release } from './verbs/release.ts'
 import { repository } from './verbs/repository.ts'
@@ -36,6 +37,7 @@ const verbs: readonly Verb[] = [
   release,
   scale,
   secret,
+  prune,
   history,
   logs,
   operations,

@@ -51,3 +51,10 @@ export function parseDuration(text: string): number {
   const parts = [...text.matchAll(/([0-9]+)([smh])/g)]
   return parts.reduce((sum, [, count, unit]) => sum + Number(count) * perUnit[unit as 's'], 0)
 }
+
+/** An amount of bytes as people read it. */
+export function bytesInWords(bytes: number): string {
+  const names = ['B', 'KiB', 'MiB', 'GiB', 'TiB'] as const
+  const at = Math.min(4, Math.floor(Math.log2(Math.max(1, bytes)) / 10))
+  return `${Math.round((bytes / 1024 ** at) * 10) / 10} ${names[at]}`
+}

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { buildActivities } from '../build/activities.ts'
 import { defaultBuildLimits, type BuildRegistry } from '../build/ports.ts'
 import type { Digest } from '../domain/digest.ts'
-import { createDocker } from '../docker/client.ts'
+import { createDocker, type DockerClient } from '../docker/client.ts'
 import { inspectActivities } from '../inspect/activities.ts'
 import { repackTar } from '../oci/context.ts'
 import { credentialAccess } from '../registry/access.ts'
@@ -22,11 +22,14 @@ import { buildLog } from './build-log.ts'
 import { renderFrom } from './build-dockerfile.ts'
 import { withCrashPoints } from './crash-point.ts'
 import { gitEnvironment, isProxied } from './git-environment.ts'
-import { blobBytes } from './ledger-view.ts'
+import { blobBytes, openLedgerView } from './ledger-view.ts'
+import { guardDisk, roomFor } from './disk-guard.ts'
+import { keepHouse } from './housekeeping.ts'
 import { buildLogPath } from './logs.ts'
 import { packageVersion } from './package-version.ts'
 import { runProcess, type ProcessContext } from './process.ts'
 import { npmSettings } from './npm-settings.ts'
+import { pruneBuildImages, pruneCaches } from './prune.ts'
 import { readRepositories } from './repositories.ts'
 import { openCredentials } from './secrets.ts'
 import { templateRoom } from './template-room.ts'
@@ -38,21 +41,8 @@ await runProcess('build', async (context) => {
   installRuntime(logger)
   const store = openFolderStore({ root: paths.store })
   const registry = await openBuildRegistry(context, store)
-  const scratchFolder = join(paths.work, 'builds')
-  const cacheFolder = join(paths.work, 'cache')
-  for (const folder of [scratchFolder, cacheFolder, paths.source])
-    await mkdir(folder, { recursive: true })
-  const environment = gitEnvironment(process.env)
-  const git = createGit({ environment, maxPackBytes: 2 * 1024 ** 3, timeoutMs: 10 * 60_000 })
-  const mirror = createMirror({
-    git,
-    folder: paths.source,
-    resolve: systemLookup,
-    access: async (one) => accessTo(await readRepositories(config.home), one),
-    proxied: isProxied(process.env),
-    now: () => new Date(),
-  })
-  await mirror.sweep()
+  const docker = createDocker({ socketPath: config.docker.build })
+  const { git, mirror, scratchFolder, cacheFolder } = await openWorkplace(context)
   const activities = {
     ...sourceActivities({
       store,
@@ -65,7 +55,7 @@ await runProcess('build', async (context) => {
     ...templateActivities(templateRoom(config, store, (line) => logger.info(line))),
     ...buildActivities({
       store,
-      docker: createDocker({ socketPath: config.docker.build }),
+      docker,
       registry: registry.port,
       renderDockerfile: renderFrom,
       npm: await npmSettings(process.env),
@@ -81,18 +71,56 @@ await runProcess('build', async (context) => {
   const worker = await createWorker({
     ...workerIn({ config, paths, logger }, 'build'),
     taskQueue: 'build',
-    activities: withCrashPoints(activities, crashPoint),
+    activities: withCrashPoints(
+      guardDisk(
+        activities,
+        ['resolveSource', 'fetchDependencies', 'buildImage'],
+        roomFor(config, { docker, minimum: config.minFree }),
+      ),
+      crashPoint,
+    ),
     concurrent: 4,
   })
   const working = worker.run()
+  const house = keepHouse(() => pruneBuilds(context, docker), logger)
   return {
     async close() {
       worker.shutdown()
-      await working
+      await Promise.all([working, house.close()])
       await registry.close()
     },
   }
 })
+
+/** The folders of builds, and git with its mirrors. */
+async function openWorkplace({ config, paths }: ProcessContext) {
+  const scratchFolder = join(paths.work, 'builds')
+  const cacheFolder = join(paths.work, 'cache')
+  for (const folder of [scratchFolder, cacheFolder, paths.source])
+    await mkdir(folder, { recursive: true })
+  const environment = gitEnvironment(process.env)
+  const git = createGit({ environment, maxPackBytes: 2 * 1024 ** 3, timeoutMs: 10 * 60_000 })
+  const mirror = createMirror({
+    git,
+    folder: paths.source,
+    resolve: systemLookup,
+    access: async (one) => accessTo(await readRepositories(config.home), one),
+    proxied: isProxied(process.env),
+    now,
+  })
+  await mirror.sweep()
+  return { git, mirror, scratchFolder, cacheFolder }
+}
+
+function now(): Date {
+  return new Date()
+}
+
+async function pruneBuilds({ config, paths, logger }: ProcessContext, docker: DockerClient) {
+  const { store, reader } = await openLedgerView(paths, logger)
+  const input = { config, store, ledger: reader.refresh, now, dryRun: false }
+  return [...(await pruneBuildImages(docker, input)), ...(await pruneCaches(input))]
+}
 
 /** The endpoint that the engine pulls base images from and pushes what it built to. */
 async function openBuildRegistry(

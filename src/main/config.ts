@@ -12,6 +12,19 @@ export type SettingName = keyof typeof settings
 type Given = { [N in SettingName]?: z.output<(typeof settings)[N]['form']> }
 type Environment = Readonly<Record<string, string | undefined>>
 
+const gibibyte = 1024 ** 3
+
+/** How much is kept, and how long. */
+export type Keep = {
+  /** Of each environment, the last good images. */
+  good: number
+  logDays: number
+  logBytes: number
+  cacheDays: number
+  cacheBytes: number
+  historyDays: number
+}
+
 /** What the environment says, checked. All paths are absolute. Everything listens on 127.0.0.1. */
 export type Config = {
   home: string
@@ -41,6 +54,9 @@ export type Config = {
   debianMirror: string | undefined
   debianSnapshot: string | undefined
   gitHosts: readonly string[]
+  /** Free bytes with which work begins. */
+  minFree: number
+  keep: Keep
   /** Where the host reads secrets, and where it gives them to instances. */
   secrets: { folder: string; memory: string | undefined }
   logLevel: z.output<(typeof settings)['KILN_LOG_LEVEL']['form']>
@@ -73,6 +89,8 @@ export function loadConfig(environment: Environment, cwd: string): Config {
     debianMirror: given.KILN_DEBIAN_MIRROR,
     debianSnapshot: given.KILN_DEBIAN_SNAPSHOT,
     gitHosts: given.KILN_GIT_HOSTS ?? [],
+    minFree: given.KILN_MIN_FREE ?? 2 * gibibyte,
+    keep: keepOf(given),
     secrets: secretsOf(given, cwd, home),
     logLevel: given.KILN_LOG_LEVEL ?? 'info',
     healthPort: given.KILN_HEALTH_PORT,
@@ -83,6 +101,17 @@ export function loadConfig(environment: Environment, cwd: string): Config {
 
 function folderAt(cwd: string, path: string | undefined): string | undefined {
   return path === undefined ? undefined : resolve(cwd, path)
+}
+
+function keepOf(given: Given): Keep {
+  return {
+    good: given.KILN_KEEP_GOOD ?? 5,
+    logDays: given.KILN_KEEP_LOGS ?? 30,
+    logBytes: given.KILN_LOGS_MAX ?? gibibyte,
+    cacheDays: 30,
+    cacheBytes: given.KILN_CACHE_MAX ?? 5 * gibibyte,
+    historyDays: given.KILN_KEEP_HISTORIES ?? 7,
+  }
 }
 
 function secretsOf(given: Given, cwd: string, home: string): Config['secrets'] {

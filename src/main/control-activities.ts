@@ -7,6 +7,8 @@ import { deliveryActivities } from '../promote/delivery-activities.ts'
 import { promotionPolicy, promotionPolicyDigest } from '../promote/policy.ts'
 import { registryActivities } from '../registry/activities.ts'
 import { blobKey, type BlobStore } from '../store/blob-store.ts'
+import { lowDisk } from '../store/free-space.ts'
+import { mendingShare } from './disk-guard.ts'
 import type { Engine } from './engine.ts'
 import { blobBytes, readDefinition } from './ledger-view.ts'
 import { deliveryId } from './operations.ts'
@@ -22,6 +24,7 @@ function now(): Date {
 /** Everything that runs on the queue `control`. */
 export async function controlActivities({ context, owned, engine, version }: Input) {
   const { store, ledger } = owned
+  const { home, minFree } = context.config
   await store.put(blobKey(promotionPolicyDigest), promotionPolicy.bytes)
   return {
     ...ledgerActivities({
@@ -39,6 +42,7 @@ export async function controlActivities({ context, owned, engine, version }: Inp
       ledger: ledger.refresh,
       digestOfJson,
       definition: (digest) => readDefinition(store, digest),
+      room: (need) => lowDisk([home], need === 'work' ? minFree : mendingShare(minFree)),
       request: engine.request,
       now,
     }),

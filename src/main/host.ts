@@ -1,6 +1,6 @@
-import { createDocker } from '../docker/client.ts'
+import { createDocker, type DockerClient } from '../docker/client.ts'
 import { edgeActivities } from '../edge/activities.ts'
-import { runtimeActivities } from '../runtime/activities.ts'
+import { runtimeActivities, type RuntimeActivities } from '../runtime/activities.ts'
 import { openFence } from '../runtime/fence.ts'
 import { pullFrom } from '../runtime/image.ts'
 import { collectLogs } from '../runtime/logs.ts'
@@ -12,11 +12,14 @@ import type { ExpectedInstance } from '../runtime/drift.ts'
 import { createAdmission } from './admission.ts'
 import { withCrashPoints } from './crash-point.ts'
 import type { Config } from './config.ts'
+import { guardDisk, mendingShare, roomFor } from './disk-guard.ts'
 import { edgePathsOf } from './edge-paths.ts'
 import { createEngine } from './engine.ts'
+import { keepHouse, type House } from './housekeeping.ts'
 import { hostSecrets } from './host-secrets.ts'
 import { namingOf } from './naming.ts'
 import { openLedgerView, readDefinition, type LedgerView } from './ledger-view.ts'
+import { pruneInstanceImages, pruneLogs } from './prune.ts'
 import { runProcess } from './process.ts'
 import {
   connectClient,
@@ -35,7 +38,7 @@ await runProcess('host', async ({ config, paths, logger, crashPoint }) => {
   const registry = registryAccess(config, await openCredentials(paths.credentials))
   const fence = await openFence({ folder: paths.host })
   const naming = namingOf(config.hostName)
-  const shared = { fence, logger, now: () => new Date(), activity: temporalActivity, crashPoint }
+  const shared = { fence, logger, now, activity: temporalActivity, crashPoint }
   const secrets = hostSecrets(config, process.env)
   const activities = {
     ...runtimeActivities({
@@ -56,6 +59,7 @@ await runProcess('host', async ({ config, paths, logger, crashPoint }) => {
   const client = await connectClient(config.temporal.address)
   const engine = createEngine({ client, host: config.hostName })
   const stopping = new AbortController()
+  const house = keepHouse(() => pruneHost({ config, view, docker }), logger)
   const background = Promise.all([
     watchInstances(
       {
@@ -72,7 +76,7 @@ await runProcess('host', async ({ config, paths, logger, crashPoint }) => {
   const worker = await createWorker({
     ...workerIn({ config, paths, logger }, 'host'),
     taskQueue: `host.${config.hostName}`,
-    activities: withCrashPoints(activities, crashPoint),
+    activities: withCrashPoints(tidy(activities, { config, docker, house }), crashPoint),
     concurrent: 20,
   })
   const working = worker.run()
@@ -80,11 +84,36 @@ await runProcess('host', async ({ config, paths, logger, crashPoint }) => {
     async close() {
       worker.shutdown()
       stopping.abort()
-      await Promise.all([working, background])
+      await Promise.all([working, background, house.close()])
       fence.close()
     },
   }
 })
+
+type Around = { config: Config; docker: DockerClient; house: House }
+
+/** Nothing is started on a full disk, and what a change no longer needs is removed after it. */
+function tidy<A extends RuntimeActivities>(activities: A, { config, docker, house }: Around): A {
+  const room = roomFor(config, { docker, minimum: mendingShare(config.minFree) })
+  const guarded = guardDisk(activities, ['startInstances'], room)
+  return {
+    ...guarded,
+    async stopInstances(request: Parameters<A['stopInstances']>[0]) {
+      await guarded.stopInstances(request)
+      house.soon()
+    },
+  }
+}
+
+function now(): Date {
+  return new Date()
+}
+
+async function pruneHost(host: { config: Config; view: LedgerView; docker: DockerClient }) {
+  const { store, reader } = host.view
+  const input = { config: host.config, store, ledger: reader.refresh, now, dryRun: false }
+  return [...(await pruneInstanceImages(host.docker, input)), ...(await pruneLogs(input))]
+}
 
 function edgeSettings({ paths, entrance, ports }: Config) {
   const range = { first: ports.edgeFirst, last: ports.edgeLast }

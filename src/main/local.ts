@@ -6,6 +6,7 @@ import { loadConfig, type Config } from './config.ts'
 import { localDoctor } from './local-doctor.ts'
 import { localFsck, localReindex } from './local-ledger.ts'
 import { localRepositories } from './local-repositories.ts'
+import { localPrune } from './local-prune.ts'
 import { localTemplates } from './local-templates.ts'
 import { localVerify } from './local-verify.ts'
 import { childEnvironment, secretVariables } from './processes.ts'
@@ -35,6 +36,7 @@ export function createLocalVerbs({ home, env }: { home: string; env: Environment
     verify: (what) => localVerify(config, what),
     fsck: (report) => localFsck(config, report),
     reindex: () => localReindex(config),
+    prune: (dryRun) => localPrune(config, dryRun),
   }
 }
 

@@ -13,6 +13,14 @@ const engine = z
   .string()
   .regex(/^unix:\/\/\/.+/, 'wanted unix:///<path>: Kiln speaks to a local engine only')
   .transform((text) => text.slice('unix://'.length))
+const days = z.coerce.number().int().min(1).max(3650)
+/** Bytes. */
+const size = z
+  .string()
+  .regex(/^\d{1,6}(Ki|Mi|Gi|Ti)?$/, 'wanted an amount such as 500Mi or 2Gi')
+  .transform(
+    (text) => Number.parseInt(text, 10) * 1024 ** Math.max(0, ' KMGT'.indexOf(text.at(-2) ?? ' ')),
+  )
 const label = z.string().regex(/^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$/, 'wanted a DNS label')
 const folders = z
   .string()
@@ -119,6 +127,36 @@ export const settings = {
     about: 'least severity that is logged',
     standard: 'info',
     form: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal']),
+  },
+  KILN_MIN_FREE: {
+    about: 'free space, on the disks of the home and of the engine, with which work begins',
+    standard: '2Gi',
+    form: size,
+  },
+  KILN_KEEP_GOOD: {
+    about: "how many of each environment's last good images stay on the host",
+    standard: '5',
+    form: z.coerce.number().int().min(1).max(1000),
+  },
+  KILN_KEEP_LOGS: {
+    about: 'days that logs of builds and instances are kept',
+    standard: '30',
+    form: days,
+  },
+  KILN_LOGS_MAX: {
+    about: 'how large the logs of builds, and those of instances, may become',
+    standard: '1Gi',
+    form: size,
+  },
+  KILN_CACHE_MAX: {
+    about: 'how large the caches of builds, and the mirrors of repositories, may become',
+    standard: '5Gi',
+    form: size,
+  },
+  KILN_KEEP_HISTORIES: {
+    about: "days that Kiln's own Temporal keeps what has ended",
+    standard: '7',
+    form: days,
   },
   KILN_SECRETS: {
     about: 'folder of the secrets that kiln.yaml calls file:<name>, mode 0700',

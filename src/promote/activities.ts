@@ -35,6 +35,8 @@ type Dependencies = {
   digestOfJson: (value: unknown) => Digest
   /** A definition's content. */
   definition: (digest: Digest) => Promise<Definition>
+  /** Why nothing may begin now, for want of space; what mends may begin with less. */
+  room: (need: 'work' | 'mending') => Promise<KilnError | undefined>
   /** Hands a request to an environment's workflow; the same id again is the same request. */
   request: (request: ChangeRequest) => Promise<void>
   now: () => Date
@@ -57,7 +59,11 @@ export function promoteActivities(dependencies: Dependencies) {
     /** Decides, against the ledger of this moment; changes nothing. */
     async decideChange(request: ChangeRequest): Promise<Decision> {
       const decision = decide(await ledger(), request, digestOfJson)
-      if (request.wish.kind !== 'rotation' || decision.kind !== 'change') return decision
+      if (decision.kind !== 'change') return decision
+      const mends = request.wish.kind === 'rollback' || request.wish.kind === 'replacement'
+      const fault = await dependencies.room(mends ? 'mending' : 'work')
+      if (fault !== undefined) return withoutRoom(fault)
+      if (request.wish.kind !== 'rotation') return decision
       const { secrets } = await dependencies.definition(decision.body.target.definition)
       return secrets === undefined ? withoutSecrets(request) : decision
     },
@@ -150,6 +156,10 @@ function decide(
         active: state.active,
       }
   }
+}
+
+function withoutRoom({ message, fix }: KilnError): Decision {
+  return { kind: 'refused', rule: 'low-disk', message, fix: fix ?? null }
 }
 
 function withoutSecrets({ environment }: ChangeRequest): Decision {

@@ -103,7 +103,13 @@ function sameLabels(found: Found, { labels }: ContainerPlan): boolean {
 
 async function make(workshop: Workshop, mould: Mould, plan: ContainerPlan): Promise<string> {
   const { docker, fence } = workshop
-  const image = await callDocker(() => docker.getImage(plan.imageId).inspect())
+  const image = await docker
+    .getImage(plan.imageId)
+    .inspect()
+    .catch((error: unknown) => {
+      if (statusOf(error) === 404) throw goneWhileUsed(plan, error)
+      return callDocker(() => Promise.reject(error))
+    })
   assertNotRoot(image.Config.User)
   await fence.note(mould.effect.environment, (record) => noteMaking(record, plan.name))
   for (let attempt = 1; ; attempt++) {
@@ -115,6 +121,8 @@ async function make(workshop: Workshop, mould: Mould, plan: ContainerPlan): Prom
       workshop.crashPoint('runtime.noted')
       return id
     } catch (error) {
+      // Another process may prune: the next try pulls it again.
+      if (statusOf(error) === 404) throw goneWhileUsed(plan, error)
       // The engine frees a name only some time after it said that the container is gone.
       if (statusOf(error) !== 409 || attempt === attempts) {
         return callDocker(() => Promise.reject(error))
@@ -124,6 +132,12 @@ async function make(workshop: Workshop, mould: Mould, plan: ContainerPlan): Prom
       if (id !== null) return id
     }
   }
+}
+
+function goneWhileUsed({ name }: ContainerPlan, cause: unknown): KilnError {
+  return new KilnError('docker_unavailable', `the image of ${name} went while it was used`, {
+    cause,
+  })
 }
 
 /** Before it is made: its secrets are there when its app starts. Null when it has none. */

@@ -34,6 +34,7 @@ const examples: Record<string, readonly string[]> = {
   rollback: ['hello/prod', '--previous'],
   release: ['hello/prod'],
   scale: ['hello/prod', '3'],
+  prune: ['--dry-run'],
   'secret list': ['hello/prod'],
   'secret rotate': ['hello/prod'],
   history: ['hello/prod'],

@@ -80,6 +80,12 @@ export function memoryMachine(broken: boolean): LocalVerbs {
       root: 'AAAA',
       problems: broken ? [{ place: 'leaf 3', message: 'no bundle' }] : [],
     }),
+    prune: async (dryRun) => ({
+      dryRun,
+      removed: [{ kind: 'image', name: `127.0.0.1:7401/hello@${lock}`, bytes: 5_000_000 }],
+      free: 9_000_000_000,
+      wanted: 2 * 1024 ** 3,
+    }),
     reindex: async () => ({ entries: 7, digest: lock }),
   }
 }

@@ -126,8 +126,14 @@ test('a port that another program took is named', async () => {
 })
 
 test('too little space, and file systems that lose things, are seen', () => {
-  expect(judgeSpace(4.9e9)).toMatchObject({ state: 'missing', found: '4.9 GB free' })
-  expect(judgeSpace(5e9).state).toBe('ok')
+  const gibibyte = 1024 ** 3
+  expect(judgeSpace(1.9 * gibibyte, 2 * gibibyte)).toMatchObject({
+    state: 'missing',
+    found: '1.9 GiB free',
+    fix: expect.stringContaining('kiln prune'),
+  })
+  expect(judgeSpace(2 * gibibyte, 2 * gibibyte).state).toBe('warning')
+  expect(judgeSpace(4 * gibibyte, 2 * gibibyte).state).toBe('ok')
   expect(judgeFileSystem('/h', 0x6969)).toMatchObject({ state: 'warning', found: 'NFS' })
   expect(judgeFileSystem('/h', 0xef53).state).toBe('ok')
 })

@@ -226,6 +226,7 @@ function controlActivities({
     ...promoteActivities({
       ledger: ledger.refresh,
       digestOfJson,
+      room: async () => undefined,
       definition: async (digest) => JSON.parse(new TextDecoder().decode(await blob(digest))),
       request: engine.request,
       now,

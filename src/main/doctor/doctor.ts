@@ -24,11 +24,11 @@ export async function runDoctor(dependencies: DoctorDependencies): Promise<reado
   const written = statSync(import.meta.filename).mtime
   return [
     checkNode(nodeVersion),
-    ...(await checkEngines(config.docker)),
+    ...(await checkEngines(config.docker, config.minFree)),
     await checkProgram(haproxy, environment),
     await checkTemporal(config.temporal, environment),
     ...(await Promise.all(tools.map((tool) => checkProgram(tool, environment)))),
-    ...checkHome(config.home),
+    ...checkHome(config.home, config.minFree),
     await checkPorts(config.ports, running),
     judgeClock(now(), written),
     checkTemplates(config.templates),

@@ -1,11 +1,10 @@
 import { existsSync, statfsSync } from 'node:fs'
 import { connect } from 'node:net'
 import { dirname } from 'node:path'
+import { inWords } from '../../store/free-space.ts'
 import type { Config } from '../config.ts'
 import { good, missing, warning, type Check } from './check.ts'
 
-const gigabyte = 1_000_000_000
-const leastFree = 5 * gigabyte
 /** The kernel allows 107 bytes for a socket's path; the longest of Kiln's below the home takes 40. */
 const longestHome = 67
 
@@ -18,10 +17,10 @@ const unsuitable: ReadonlyMap<number, string> = new Map([
   [0x01021994, 'tmpfs, in memory only'],
 ])
 
-export function checkHome(home: string): Check[] {
+export function checkHome(home: string, least: number): Check[] {
   const { bavail, bsize, type } = statfsSync(existing(home))
   return [
-    judgeSpace(bavail * bsize),
+    judgeSpace(bavail * bsize, least),
     judgeFileSystem(home, type),
     judgeLength(Buffer.byteLength(home)),
   ]
@@ -31,11 +30,13 @@ function existing(folder: string): string {
   return existsSync(folder) ? folder : existing(dirname(folder))
 }
 
-export function judgeSpace(freeBytes: number): Check {
-  const found = `${(freeBytes / gigabyte).toFixed(1)} GB free`
-  const finding = { name: 'disk space', found, wanted: '5 GB free' }
-  if (freeBytes >= leastFree) return good(finding)
-  return missing(finding, 'free some, or set KILN_HOME to a folder on a larger disk')
+/** Below `least` (KILN_MIN_FREE) nothing begins; a little above it, that day is near. */
+export function judgeSpace(freeBytes: number, least: number, name = 'disk space'): Check {
+  const found = `${inWords(freeBytes)} free`
+  const finding = { name, found, wanted: `${inWords(least)} free, better twice that` }
+  if (freeBytes >= 2 * least) return good(finding)
+  const fix = 'kiln prune, then docker image prune; or a larger disk'
+  return freeBytes >= least ? warning(finding, fix) : missing(finding, fix)
 }
 
 export function judgeFileSystem(home: string, type: number): Check {
