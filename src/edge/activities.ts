@@ -33,6 +33,8 @@ export type EdgeDependencies = {
   ports: PortRange
   /** The address that environments with a route share; null or absent: there is none. */
   entrance?: Entrance | null
+  /** Shared with others that change HAProxy's files; absent: one of its own. */
+  edge?: Edge
   fence: EffectFence
   /** A definition's content, checked against its digest. */
   definition: (digest: Digest) => Promise<Definition>
@@ -59,7 +61,8 @@ const leastCheckMs = 5000
 export function edgeActivities(dependencies: EdgeDependencies) {
   const { paths, fence, activity } = dependencies
   const crashPoint = dependencies.crashPoint ?? (() => undefined)
-  const edge = openEdge({ paths, entrance: dependencies.entrance ?? null }, crashPoint)
+  const entrance = dependencies.entrance ?? null
+  const edge = dependencies.edge ?? openEdge({ paths, entrance }, crashPoint)
   const context: Context = { ...dependencies, edge, crashPoint }
 
   return {

@@ -46,7 +46,7 @@ export function renderConfig(state: EdgeState, frame: Frame): string {
   const body = [
     entrance?.tls ? tlsDefaults : '',
     defaults,
-    // Adding or taking away a certificate is a change of the frame; another content of one is not.
+    // Which certificates are loaded is part of the shape, though HAProxy reads them from a folder.
     ...certificates.map((name) => `# certificate ${name}\n`),
     entrance === null ? '' : renderEntrance(entrance),
     ...state.environments.map(renderEnvironment),
@@ -54,7 +54,7 @@ export function renderConfig(state: EdgeState, frame: Frame): string {
   return `${global(socket)}  setenv ${shapeName} ${shapeOf(body)}\n${body}`
 }
 
-/** What stands around the environments. `certificates`: names of the files in the entrance's folder. */
+/** What stands around the environments. `certificates`: each accepted one's name and digest. */
 export type Frame = {
   socket: string
   entrance: Entrance | null

@@ -1,9 +1,10 @@
 import { createServer } from 'node:net'
-import { mkdir, readdir, readFile } from 'node:fs/promises'
+import { mkdir, readFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { KilnError } from '../domain/error.ts'
 import type { EnvironmentName } from '../domain/name.ts'
 import { replaceFile } from '../store/replace-file.ts'
+import { acceptedIn, dropBroken } from './certificate-files.ts'
 import { edgeAddress, renderConfig, renderMap, shapeIn, shapeName } from './config.ts'
 import { hostsName, hostsOf, renderMapOf, routesName, routesOf, type Entrance } from './entrance.ts'
 import { reload, type EdgePaths } from './master.ts'
@@ -64,8 +65,7 @@ async function writeFiles({ paths, entrance }: EdgeFrame, state: EdgeState): Pro
 
 async function certificatesOf(entrance: Entrance | null): Promise<readonly string[]> {
   if (entrance?.tls === null || entrance === null) return []
-  await mkdir(entrance.tls.folder, { recursive: true, mode: 0o700 })
-  return (await readdir(entrance.tls.folder)).filter((name) => name.endsWith('.pem')).toSorted()
+  return [...(await acceptedIn(entrance.tls.folder))].map((one) => one.join(' '))
 }
 
 /**
@@ -83,6 +83,10 @@ export async function renderInitialConfig(frame: EdgeFrame): Promise<void> {
   const { paths } = frame
   await mkdir(dirname(paths.config), { recursive: true, mode: 0o700 })
   await mkdir(dirname(paths.socket), { recursive: true, mode: 0o700 })
+  if (frame.entrance?.tls) {
+    await mkdir(frame.entrance.tls.folder, { recursive: true, mode: 0o700 })
+    await dropBroken(frame.entrance.tls.folder)
+  }
   await writeFiles(frame, await readState(paths.state))
 }
 

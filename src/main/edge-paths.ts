@@ -11,3 +11,8 @@ export function edgePathsOf(paths: Paths): EdgePaths {
     masterSocket: paths.haproxyMasterSocket,
   }
 }
+
+/** Which certificates the entrance serves, as the host last said; public facts only. */
+export function certificateReportOf(paths: Paths): string {
+  return join(paths.edge, 'certificates.json')
+}

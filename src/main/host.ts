@@ -13,10 +13,10 @@ import { createAdmission } from './admission.ts'
 import { withCrashPoints } from './crash-point.ts'
 import type { Config } from './config.ts'
 import { guardDisk, mendingShare, roomFor } from './disk-guard.ts'
-import { edgePathsOf } from './edge-paths.ts'
 import { createEngine } from './engine.ts'
 import { keepHouse, type House } from './housekeeping.ts'
 import { hostSecrets } from './host-secrets.ts'
+import { openHostEdge } from './host-edge.ts'
 import { namingOf } from './naming.ts'
 import { openLedgerView, readDefinition, type LedgerView } from './ledger-view.ts'
 import { pruneInstanceImages, pruneLogs } from './prune.ts'
@@ -39,6 +39,7 @@ await runProcess('host', async ({ config, paths, logger, crashPoint }) => {
   const fence = await openFence({ folder: paths.host })
   const naming = namingOf(config.hostName)
   const shared = { fence, logger, now, activity: temporalActivity, crashPoint }
+  const edge = openHostEdge(config, shared)
   const secrets = hostSecrets(config, process.env)
   const activities = {
     ...runtimeActivities({
@@ -52,7 +53,7 @@ await runProcess('host', async ({ config, paths, logger, crashPoint }) => {
     ...secretActivities(secrets),
     ...edgeActivities({
       ...shared,
-      ...edgeSettings(config),
+      ...edge.settings,
       definition: (digest) => readDefinition(view.store, digest),
     }),
   }
@@ -71,6 +72,7 @@ await runProcess('host', async ({ config, paths, logger, crashPoint }) => {
       },
       stopping.signal,
     ),
+    edge.watch(stopping.signal),
     collectLogs({ docker, naming, folder: paths.instanceLogs, logger }, stopping.signal),
   ])
   const worker = await createWorker({
@@ -113,11 +115,6 @@ async function pruneHost(host: { config: Config; view: LedgerView; docker: Docke
   const { store, reader } = host.view
   const input = { config: host.config, store, ledger: reader.refresh, now, dryRun: false }
   return [...(await pruneInstanceImages(host.docker, input)), ...(await pruneLogs(input))]
-}
-
-function edgeSettings({ paths, entrance, ports }: Config) {
-  const range = { first: ports.edgeFirst, last: ports.edgeLast }
-  return { paths: edgePathsOf(paths), entrance, ports: range }
 }
 
 function registryAccess({ ports }: Config, { host: password }: RegistryCredentials) {
