@@ -37,12 +37,12 @@ beforeAll(async () => {
   made = { shop: one, renewed, other }
 })
 
-describe('what is refused, with its rule', () => {
-  const judge = (name: string, pem: string, at = now()) => {
-    const judged = judgeCertificate(name, pem, at)
-    return judged.kind === 'good' ? 'good' : judged.fault
-  }
+function judge(name: string, pem: string, at = now()): string {
+  const judged = judgeCertificate(name, pem, at)
+  return judged.kind === 'good' ? 'good' : judged.fault
+}
 
+describe('what is refused, with its rule', () => {
   test('a certificate, its key and its host belong together, and its time is now', async () => {
     const day = 86_400_000
     const rsa = ['-newkey', 'rsa:1024']
@@ -56,9 +56,9 @@ describe('what is refused, with its rule', () => {
       ['wrong-host', shop, (await makeCertificate([])).both],
       ['mismatched', shop, made.shop.certificate + made.renewed.key],
       ['no-key', shop, made.shop.certificate],
-      ['no-key', shop, made.shop.certificate + made.shop.key.replace(/[a-zA-Z]{20}/, 'A')],
+      ['no-key', shop, made.shop.certificate + made.shop.key.replace(/MI\S{20}/, '')],
       ['no-certificate', shop, made.shop.key],
-      ['no-certificate', shop, made.shop.both.replace(/MII[a-zA-Z]{3}/, 'AAAAAA')],
+      ['no-certificate', shop, made.shop.both.replace('MII', 'AAA')],
       ['no-certificate', shop, ''],
       ['weak-key', shop, (await makeCertificate([shop], rsa)).both],
       ['expired', shop, made.shop.both, new Date(Date.now() + 2 * day)],
@@ -221,14 +221,14 @@ test('renewed five times under load: keep-alive clients lose nothing, new ones s
   const ending = { now: false }
   const client = async () => {
     while (!ending.now) {
-      await ask(agent).then(
-        ({ status, body, reused }) => {
-          if (status === 200 && body === 'shop') counts.ok++
-          else counts.failed.push(`${status}`)
-          if (reused) counts.reused++
-        },
-        (error: unknown) => counts.failed.push(String(error)),
-      )
+      try {
+        const { status, body, reused } = await ask(agent)
+        if (status === 200 && body === 'shop') counts.ok++
+        else counts.failed.push(`${status}`)
+        if (reused) counts.reused++
+      } catch (error) {
+        counts.failed.push(String(error))
+      }
     }
   }
   const clients = Array.from({ length: 4 }, client)
