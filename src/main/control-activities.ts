@@ -11,7 +11,7 @@ import { lowDisk } from '../store/free-space.ts'
 import { mendingShare } from './disk-guard.ts'
 import type { Engine } from './engine.ts'
 import { blobBytes, readDefinition } from './ledger-view.ts'
-import { deliveryId } from './operations.ts'
+import { deliveryId } from './operation-ids.ts'
 import type { ProcessContext } from './process.ts'
 import type { OwnedLedger } from './server-ledger.ts'
 

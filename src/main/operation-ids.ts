@@ -1,4 +1,5 @@
 import { KilnError } from '../domain/error.ts'
+import { digestOfJson } from '../../signing/canonical.ts'
 import { environmentName, type EnvironmentName } from '../domain/name.ts'
 
 /** Which workflow knows an operation, read from the operation's id alone. */
@@ -27,4 +28,18 @@ export function placeOf(operation: string): OperationPlace {
   }
   const name = environmentName(app, environment)
   return { kind: 'change', workflow: environmentWorkflowId(name), environment: name }
+}
+
+/** Sixteen characters that name a request: the same words give the same id. */
+export function tailFrom(...words: readonly string[]): string {
+  return digestOfJson([...words]).slice('sha256:'.length, 'sha256:'.length + 16)
+}
+
+const fullCommit = /^[0-9a-f]{40}$/
+
+/** Deliveries of one commit are one operation, whoever announces it; a branch is looked up anew each time. */
+export function deliveryId(repository: string, revision: string, asked: string): string {
+  return fullCommit.test(revision)
+    ? `delivery.${tailFrom(repository, revision)}`
+    : `delivery.${tailFrom(repository, revision, asked)}`
 }

@@ -5,34 +5,31 @@ import { KilnError } from '../domain/error.ts'
 import type { Ledger } from '../domain/ledger.ts'
 import { hasEnded, type Operation, type Step } from '../domain/operation.ts'
 import { changeId, type ChangeRequest, type Wish } from '../domain/request.ts'
-import type { Principal } from '../domain/statement.ts'
-import { digestOfJson } from '../../signing/canonical.ts'
+import type { Fact, Principal } from '../domain/statement.ts'
 import type { Engine } from './engine.ts'
-import { environmentWorkflowId, placeOf } from './operation-ids.ts'
+import { deliveryId, environmentWorkflowId, placeOf, tailFrom } from './operation-ids.ts'
+import { recordedOperation } from './recorded-operations.ts'
 
-type Dependencies = { engine: Engine; ledger: () => Promise<Ledger>; now: () => Date }
+type Dependencies = {
+  engine: Engine
+  ledger: () => Promise<Ledger>
+  /** Every entry of the log, in its order. */
+  facts: () => readonly Fact[]
+  now: () => Date
+}
 
 /** How often a followed operation is looked at, in milliseconds. */
 const lookMs = 150
 
-/** Sixteen characters that name a request: the same words give the same id. */
-export function tailFrom(...words: readonly string[]): string {
-  return digestOfJson([...words]).slice('sha256:'.length, 'sha256:'.length + 16)
-}
-
-const fullCommit = /^[0-9a-f]{40}$/
-
-/** Deliveries of one commit are one operation, whoever announces it; a branch is looked up anew each time. */
-export function deliveryId(repository: string, revision: string, asked: string): string {
-  return fullCommit.test(revision)
-    ? `delivery.${tailFrom(repository, revision)}`
-    : `delivery.${tailFrom(repository, revision, asked)}`
-}
-
 /** The API's long work on Temporal. */
 export function createOperations(dependencies: Dependencies): Operations {
   const { engine, ledger } = dependencies
-  const get = (id: string) => readOperation(engine, id)
+  const get = async (id: string): Promise<Operation | undefined> => {
+    const operation = await readOperation(engine, id)
+    if (operation !== undefined) return operation
+    await ledger()
+    return recordedOperation(dependencies.facts(), id)
+  }
   return {
     ...starts(dependencies),
     async cancel({ principal }, id) {

@@ -21,6 +21,7 @@ import { openOwnedLedger, type OwnedLedger } from './server-ledger.ts'
 import { openServerIndex } from './server-index.ts'
 import { createServerViews } from './server-views.ts'
 import { connectClient, createWorker, installRuntime, workerIn } from './temporal.ts'
+import { setRetention } from './temporal-retention.ts'
 import { createWatches } from './watches.ts'
 
 // The server: API, registry (pull), the log's head, the SQL index and the control worker. It holds no
@@ -38,7 +39,13 @@ await runProcess('server', async (context) => {
   const index = await openServerIndex({ paths, ledger, store, logger })
   const client = await connectClient(config.temporal.address)
   const engine = createEngine({ client, host: config.hostName })
-  const operations = createOperations({ engine, ledger: ledger.refresh, now: () => new Date() })
+  await setRetention(client, config, logger)
+  const operations = createOperations({
+    engine,
+    ledger: ledger.refresh,
+    facts: () => ledger.facts(),
+    now: () => new Date(),
+  })
   const activities = await controlActivities({ context, owned, engine, version })
   const worker = await createWorker({
     ...workerIn({ config, paths, logger }, 'server'),

@@ -1,7 +1,7 @@
 import { WorkflowNotFoundError, type Client } from '@temporalio/client'
 import type { Watch, Watches } from '../api/ports.ts'
 import type { WatchInput, WatchState } from '../../workflows/watch-repository.ts'
-import { tailFrom } from './operations.ts'
+import { tailFrom } from './operation-ids.ts'
 
 /** How often a watched repository is looked at, in milliseconds. */
 const everyMs = 2000

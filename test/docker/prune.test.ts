@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import { createDocker } from '../../src/docker/client.ts'
 import { removeContainer } from '../../src/docker/containers.ts'
 import { ownImages, releaseImage } from '../../src/docker/prune.ts'
@@ -8,6 +8,8 @@ import type { Digest } from '../../src/domain/digest.ts'
 
 const docker = createDocker({ socketPath: '/var/run/docker.sock' })
 let images: InstanceImages
+
+vi.setConfig({ testTimeout: 180_000 })
 
 beforeAll(async () => {
   images = await instanceImages(docker)
@@ -19,7 +21,7 @@ async function pulled(name: string): Promise<{ digest: Digest; reference: string
   await pullFrom(
     docker,
     images.registry,
-  )({ app: 'pruned', digest, signal: AbortSignal.timeout(30_000) })
+  )({ app: 'pruned', digest, signal: AbortSignal.timeout(170_000) })
   return { digest, reference: `${images.registry.address}/pruned@${digest}` }
 }
 
@@ -29,14 +31,13 @@ async function names(): Promise<string[]> {
 
 test('only what was pulled from this registry is found, and only it is removed', async () => {
   const [one, two] = [await pulled('one'), await pulled('two')]
-  const before = await docker.listImages()
   expect((await names()).toSorted()).toEqual([one.reference, two.reference].toSorted())
   // Another registry's name that begins alike is another registry.
   expect(await ownImages(docker, images.registry.address.slice(0, -1))).toEqual([])
   expect(await releaseImage(docker, one.reference)).toBe(true)
   expect(await names()).toEqual([two.reference])
-  const after = await docker.listImages()
-  expect(before.length - after.length).toBe(1)
+  await expect(docker.getImage(one.reference).inspect()).rejects.toThrow('No such image')
+  await docker.getImage(two.reference).inspect()
   expect(await releaseImage(docker, one.reference)).toBe(true)
 })
 

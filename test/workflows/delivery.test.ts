@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
 import { KilnError } from '../../src/domain/error.ts'
 import { hasEnded, type Operation } from '../../src/domain/operation.ts'
-import { deliveryId } from '../../src/main/operations.ts'
+import { deliveryId } from '../../src/main/operation-ids.ts'
 import type { WatchInput, WatchState } from '../../workflows/watch-repository.ts'
 import { commitNamed } from './fake-builder.ts'
 import {
