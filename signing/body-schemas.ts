@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { isErrorCode } from '../src/domain/error.ts'
 import { isDigest, type Digest } from '../src/domain/digest.ts'
 import { isLabel, type EnvironmentName } from '../src/domain/name.ts'
+import { driftCauses } from '../src/domain/statement.ts'
 import type {
   ActivationBody,
   ChangeBody,
@@ -115,15 +116,7 @@ export const driftBody = z.strictObject({
   environment,
   epoch: count,
   instance: name,
-  cause: z.enum([
-    'stopped',
-    'removed',
-    'restarted',
-    'foreign',
-    'paused',
-    'unresponsive',
-    'unknown',
-  ]),
+  cause: z.enum(driftCauses),
   found: line,
   expected: line,
 }) satisfies z.ZodType<DriftBody>

@@ -85,6 +85,16 @@ export const driftCauses = [
   'foreign',
   'paused',
   'unresponsive',
+  /** A file in its writable layer. */
+  'content',
+  /** A process that its own did not start. */
+  'process',
+  /** Made or changed to be other than its definition says: limits, capabilities, mounts, labels, variables. */
+  'settings',
+  /** In a network that is not its environment's, or not in that one. */
+  'network',
+  /** Not an instance: a server of the edge that no key names, or that was changed. Nothing is replaced for it. */
+  'edge',
   'unknown',
 ] as const
 export type DriftCause = (typeof driftCauses)[number]

@@ -4,12 +4,15 @@ import type { Digest } from '../domain/digest.ts'
 import type { Attempt, Effect, EffectFence, Endpoint } from '../domain/effect.ts'
 import { KilnError } from '../domain/error.ts'
 import type { EnvironmentName } from '../domain/name.ts'
+import type { Drift } from '../domain/request.ts'
 import { edgeAddress } from './config.ts'
 import { loadShape, openEdge, withFreePort, type Edge, type PortRange } from './edge.ts'
 import type { Entrance } from './entrance.ts'
 import { reload, type EdgePaths } from './master.ts'
+import { mendEdge } from './mend.ts'
 import { applyRoutes } from './routes.ts'
 import { showStat } from './runtime-api.ts'
+import { driftOfFault } from './scan.ts'
 import {
   environmentIn,
   inState,
@@ -52,19 +55,41 @@ export type EdgeView = {
   servers: readonly (EdgeServer & { status: string; sessions: number })[]
 }
 
-export type EdgeActivities = ReturnType<typeof edgeActivities>
+export type EdgeActivities = ReturnType<typeof activitiesOf>
+
+/** The edge between two changes, for the host's own watch. */
+export type EdgeMender = (
+  environment: EnvironmentName,
+  instances: readonly Endpoint[],
+) => Promise<readonly Drift[]>
 
 /** The least time that HAProxy has for its own check of an instance that the host found ready. */
 const leastCheckMs = 5000
 
-/** Everything done to HAProxy. Each may be repeated, and killed after its work. */
-export function edgeActivities(dependencies: EdgeDependencies) {
-  const { paths, fence, activity } = dependencies
+/** Everything done to HAProxy, and what takes out what nobody of Kiln's did to it. One for each HAProxy. */
+export function openEdgeRoom(dependencies: EdgeDependencies): {
+  activities: EdgeActivities
+  mend: EdgeMender
+} {
   const crashPoint = dependencies.crashPoint ?? (() => undefined)
-  const entrance = dependencies.entrance ?? null
+  const { paths, entrance = null, logger } = dependencies
   const edge = dependencies.edge ?? openEdge({ paths, entrance }, crashPoint)
   const context: Context = { ...dependencies, edge, crashPoint }
+  return {
+    activities: activitiesOf(context),
+    async mend(environment, instances) {
+      const traffic = trafficOf(context, environment, new AbortController().signal)
+      const faults = await mendEdge(edge, traffic, instances)
+      for (const fault of faults)
+        logger.warn({ environment, fault }, 'the edge was changed by hand')
+      return faults.map(driftOfFault)
+    },
+  }
+}
 
+/** Each may be repeated, and killed after its work. */
+function activitiesOf(context: Context) {
+  const { paths, fence, activity, edge } = context
   return {
     /** The environment's address; the first call opens it, by a reload that loses no request. */
     ensureEnvironment: (

@@ -1,14 +1,12 @@
 import { createDocker, type DockerClient } from '../docker/client.ts'
-import { edgeActivities } from '../edge/activities.ts'
+import { openEdgeRoom } from '../edge/activities.ts'
 import { runtimeActivities, type RuntimeActivities } from '../runtime/activities.ts'
 import { openFence } from '../runtime/fence.ts'
 import { pullFrom } from '../runtime/image.ts'
+import { createJudge } from '../runtime/judge.ts'
 import { collectLogs } from '../runtime/logs.ts'
 import { secretActivities } from '../runtime/secret-source.ts'
 import { watchInstances } from '../runtime/watch.ts'
-import { environmentOf } from '../domain/ledger.ts'
-import type { EnvironmentName } from '../domain/name.ts'
-import type { ExpectedInstance } from '../runtime/drift.ts'
 import { createAdmission } from './admission.ts'
 import { withCrashPoints } from './crash-point.ts'
 import type { Config } from './config.ts'
@@ -18,6 +16,7 @@ import { keepHouse, type House } from './housekeeping.ts'
 import { hostSecrets } from './host-secrets.ts'
 import { openHostEdge } from './host-edge.ts'
 import { namingOf } from './naming.ts'
+import { createExpected } from './expected.ts'
 import { openLedgerView, readDefinition, type LedgerView } from './ledger-view.ts'
 import { pruneInstanceImages, pruneLogs } from './prune.ts'
 import { runProcess } from './process.ts'
@@ -39,40 +38,38 @@ await runProcess('host', async ({ config, paths, logger, crashPoint }) => {
   const fence = await openFence({ folder: paths.host })
   const naming = namingOf(config.hostName)
   const shared = { fence, logger, now, activity: temporalActivity, crashPoint }
+  const onEngine = { ...shared, docker, naming }
   const edge = openHostEdge(config, shared)
   const secrets = hostSecrets(config, process.env)
+  const room = openEdgeRoom({
+    ...shared,
+    ...edge.settings,
+    definition: (digest) => readDefinition(view.store, digest),
+  })
   const activities = {
     ...runtimeActivities({
-      ...shared,
-      docker,
-      naming,
+      ...onEngine,
       admission: createAdmission(view, fence.deny),
       pull: pullFrom(docker, registry),
       secrets,
     }),
     ...secretActivities(secrets),
-    ...edgeActivities({
-      ...shared,
-      ...edge.settings,
-      definition: (digest) => readDefinition(view.store, digest),
-    }),
+    ...room.activities,
   }
   const client = await connectClient(config.temporal.address)
   const engine = createEngine({ client, host: config.hostName })
+  const judge = createJudge({
+    ...onEngine,
+    secrets: secrets.files,
+    expected: createExpected(view),
+    edge: room.mend,
+    onDrift: engine.drift,
+  })
   const stopping = new AbortController()
   const house = keepHouse(() => pruneHost({ config, view, docker }), logger)
   const background = Promise.all([
-    watchInstances(
-      {
-        ...shared,
-        docker,
-        naming,
-        expected: (name) => expectedIn(view, name),
-        onDrift: engine.drift,
-      },
-      stopping.signal,
-    ),
     edge.watch(stopping.signal),
+    watchInstances({ ...onEngine, judge }, stopping.signal),
     collectLogs({ docker, naming, folder: paths.instanceLogs, logger }, stopping.signal),
   ])
   const worker = await createWorker({
@@ -119,13 +116,4 @@ async function pruneHost(host: { config: Config; view: LedgerView; docker: Docke
 
 function registryAccess({ ports }: Config, { host: password }: RegistryCredentials) {
   return { address: `127.0.0.1:${ports.registry}`, auth: { username: 'host', password } }
-}
-
-/** What the last change that went well adopted. */
-async function expectedIn(
-  { reader }: LedgerView,
-  name: EnvironmentName,
-): Promise<ExpectedInstance[]> {
-  const { active, running } = environmentOf(await reader.refresh(), name)
-  return running.map((one) => ({ ...one, digest: active?.body.digest ?? '' }))
 }

@@ -171,11 +171,16 @@ function withoutSecrets({ environment }: ChangeRequest): Decision {
   }
 }
 
-/** What was seen of an instance that a later change ended is on record, and needs no replacement. */
+/**
+ * What was seen of an instance that a later change ended is on record, and needs no replacement; what was
+ * seen at the edge is mended already.
+ */
 function concerns({ running }: EnvironmentState, drifts: readonly Drift[]): boolean {
   return drifts.some(
     ({ instance, cause }) =>
-      cause === 'foreign' || cause === 'unknown' || running.some((one) => one.name === instance),
+      cause === 'foreign' ||
+      cause === 'unknown' ||
+      (cause !== 'edge' && running.some((one) => one.name === instance)),
   )
 }
 

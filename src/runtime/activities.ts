@@ -8,7 +8,7 @@ import type { Leaf } from '../domain/statement.ts'
 import type { DockerClient } from '../docker/client.ts'
 import { ensureNetwork, findContainers, type Found } from './engine.ts'
 import type { HostFence } from './fence.ts'
-import { takeKey } from './host-record.ts'
+import { noteGone, takeKey } from './host-record.ts'
 import type { Pull } from './image.ts'
 import { endInstances, ensureInstance, isAsStarted, isOwn, type Workshop } from './instances.ts'
 import { networkName, type Naming } from './label.ts'
@@ -136,6 +136,7 @@ export function runtimeActivities(dependencies: RuntimeDependencies) {
           (one) => !(request.keep.includes(one.name) && isOwn(workshop, one)),
         )
         await endInstances(workshop, request, ending)
+        await forgetMissing(fence, request.environment, found)
         const left = found.filter((one) => !ending.includes(one)).map((one) => one.name)
         const prefix = `${networkName(workshop.naming, request.environment)}.`
         await workshop.secrets.removeOthers(prefix, left)
@@ -145,6 +146,21 @@ export function runtimeActivities(dependencies: RuntimeDependencies) {
         )
       }),
   }
+}
+
+/** What somebody else removed is gone too, and this is all that is left. */
+async function forgetMissing(
+  fence: HostFence,
+  environment: EnvironmentName,
+  found: readonly Found[],
+): Promise<void> {
+  const there = new Set(found.map((one) => one.id))
+  await fence.note(environment, (record) =>
+    noteGone(
+      record,
+      Object.keys(record.made).filter((id) => !there.has(id)),
+    ),
+  )
 }
 
 async function start(

@@ -22,14 +22,13 @@ export function findDrift(
   const ended = new Set(record.ended)
   const missing = expected
     .filter(({ id }) => !ended.has(id))
-    .map((one) =>
-      driftOf(
+    .flatMap((one) =>
+      driftsOf(
         one,
         found.find(({ id }) => id === one.id),
         record,
       ),
     )
-    .filter((drift) => drift !== null)
   const known = new Set(expected.map(({ id }) => id))
   const foreign = found
     .filter(({ id }) => !known.has(id) && !ended.has(id))
@@ -41,6 +40,22 @@ export function findDrift(
 /** The host died before it heard the id of what it had the engine make; the change's next try finds it. */
 function isBeingMade({ name, state }: Found, { making }: HostRecord): boolean {
   return state === 'created' && making.includes(name)
+}
+
+/** What is known of a container that runs is worth telling; of one that does not, that it does not. */
+function driftsOf(
+  one: ExpectedInstance,
+  found: Found | undefined,
+  record: HostRecord,
+): FoundDrift[] {
+  const drift = driftOf(one, found, record)
+  if (drift !== null) return [drift]
+  return (record.tainted[one.id] ?? []).map((taint) => ({
+    ...taint,
+    id: one.id,
+    instance: one.name,
+    expected: `${one.digest} as its key says`,
+  }))
 }
 
 function driftOf(

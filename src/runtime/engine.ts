@@ -25,6 +25,8 @@ export type Found = {
   address: string
   /** Null when Kiln did not write them. */
   labels: InstanceLabels | null
+  /** All that the engine tells of it. */
+  info: ContainerInspectInfo
 }
 
 export type Engine = { docker: DockerClient; naming: Naming }
@@ -84,6 +86,7 @@ function readContainer(info: ContainerInspectInfo, network: string): Found {
     exitCode: info.State.ExitCode,
     address: info.NetworkSettings.Networks[network]?.IPAddress ?? '',
     labels: readLabels(info.Config.Labels),
+    info,
   }
 }
 

@@ -20,6 +20,14 @@ export interface HostFence extends EffectFence {
     environment: EnvironmentName,
     change: (record: HostRecord) => HostRecord,
   ): Promise<HostRecord>
+  /**
+   * Runs `work` when no effect runs, and lets none begin meanwhile; null when an epoch after `epoch` was
+   * taken: what `work` would rest on is over then.
+   */
+  between<T>(
+    at: { environment: EnvironmentName; epoch: number },
+    work: () => Promise<T>,
+  ): Promise<T | null>
   /** Whether an effect runs now: what it makes is not on record yet. */
   isActing(environment: EnvironmentName): boolean
   environments(): readonly EnvironmentName[]
@@ -49,7 +57,7 @@ export async function openFence({ folder }: { folder: string }): Promise<HostFen
   }
 }
 
-type Memory = Omit<HostFence, 'run' | 'isActing' | 'close'>
+type Memory = Omit<HostFence, 'run' | 'between' | 'isActing' | 'close'>
 
 async function readMemory(folder: string): Promise<Memory> {
   const records = await readRecords(folder)
@@ -82,12 +90,16 @@ async function readMemory(folder: string): Promise<Memory> {
   }
 }
 
-function oneAtATime({ assertCurrent, note }: Memory): Pick<HostFence, 'run' | 'isActing'> {
+type Turns = Pick<HostFence, 'run' | 'between' | 'isActing'>
+
+function oneAtATime({ assertCurrent, note, record: recordOf }: Memory): Turns {
   const inTurn = turns()
   const running = new Map<EnvironmentName, AbortController>()
 
   return {
     isActing: (environment) => running.has(environment),
+    between: ({ environment, epoch }, work) =>
+      inTurn(environment, async () => (recordOf(environment).epoch === epoch ? work() : null)),
     async run(effect, attempt, act) {
       await note(effect.environment, (record) => takeEpoch(record, effect.epoch))
       running

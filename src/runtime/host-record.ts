@@ -1,7 +1,10 @@
 import { z } from 'zod'
 import { KilnError } from '../domain/error.ts'
 import { parseEnvironmentName, type EnvironmentName } from '../domain/name.ts'
-import type { Leaf } from '../domain/statement.ts'
+import { driftCauses, type DriftCause, type Leaf } from '../domain/statement.ts'
+
+/** What was found of a container that still runs; it stays found until the container is gone. */
+export type Taint = { cause: DriftCause; found: string }
 
 /** What a host remembers of one environment; a host that forgot would obey the past. */
 export type HostRecord = {
@@ -17,10 +20,14 @@ export type HostRecord = {
   making: readonly string[]
   /** Containers that Kiln itself made, by id, with the engine's start time; empty until it is known. */
   made: Readonly<Record<string, string>>
+  /** Containers that somebody else changed, by id: they serve until others can, and are never kept. */
+  tainted: Readonly<Record<string, readonly Taint[]>>
   /** Containers that Kiln itself ends or ended, newest last: their end is no drift. */
   ended: readonly string[]
 }
 
+/** Characters of what was found; statements are bounded. */
+const taintLimit = 4000
 /** How many ended containers are remembered; a late event or scan never looks back further. */
 const endedLimit = 200
 
@@ -33,11 +40,14 @@ const form = z.strictObject({
   // Records of 0.1.0 have none.
   making: z.array(z.string()).default([]),
   made: z.record(z.string(), z.string()),
+  tainted: z
+    .record(z.string(), z.array(z.strictObject({ cause: z.enum(driftCauses), found: z.string() })))
+    .default({}),
   ended: z.array(z.string()),
 })
 
 export function emptyRecord(environment: EnvironmentName): HostRecord {
-  const nothing = { epoch: 0, sequence: 0, key: null, making: [], made: {}, ended: [] }
+  const nothing = { epoch: 0, sequence: 0, key: null, making: [], made: {}, tainted: {}, ended: [] }
   return { version: 1, environment, ...nothing }
 }
 
@@ -101,6 +111,18 @@ export function noteEnding(record: HostRecord, ids: readonly string[]): HostReco
 
 /** After they are gone. */
 export function noteGone(record: HostRecord, ids: readonly string[]): HostRecord {
-  const made = Object.entries(record.made).filter(([id]) => !ids.includes(id))
-  return { ...record, made: Object.fromEntries(made) }
+  const without = <T>(known: Readonly<Record<string, T>>) =>
+    Object.fromEntries(Object.entries(known).filter(([id]) => !ids.includes(id)))
+  return { ...record, made: without(record.made), tainted: without(record.tainted) }
+}
+
+/** Of one cause the first finding stays: what comes after it changes nothing. */
+export function noteTaints(record: HostRecord, id: string, taints: readonly Taint[]): HostRecord {
+  if (record.made[id] === undefined) return record
+  const known = record.tainted[id] ?? []
+  const fresh = taints
+    .filter(({ cause }) => !known.some((one) => one.cause === cause))
+    .map(({ cause, found }) => ({ cause, found: found.slice(0, taintLimit) }))
+  if (fresh.length === 0) return record
+  return { ...record, tainted: { ...record.tainted, [id]: [...known, ...fresh] } }
 }

@@ -86,7 +86,11 @@ async function usable(workshop: Workshop, plan: ContainerPlan): Promise<string |
   const found = await inspectContainer(workshop.docker, plan.name, plan.network)
   if (found === null) return null
   const living = found.state === 'created' || found.state === 'running'
-  const same = living && found.imageId === plan.imageId && sameLabels(found, plan)
+  const same =
+    living &&
+    !isTainted(workshop, found) &&
+    found.imageId === plan.imageId &&
+    sameLabels(found, plan)
   if (same && (await hasSecrets(workshop, plan))) return found.id
   await endInstances(workshop, plan.labels, [found])
   return null
@@ -181,9 +185,16 @@ export function isOwn({ fence }: Workshop, found: Found): boolean {
   return labels !== null && fence.record(labels.environment).made[found.id] !== undefined
 }
 
-/** Whether it also runs as Kiln started it: one that was started again by hand is Kiln's no more. */
+function isTainted({ fence }: Workshop, { labels, id }: Found): boolean {
+  return labels !== null && fence.record(labels.environment).tainted[id] !== undefined
+}
+
+/**
+ * Whether it also runs as Kiln started it: one that was started again by hand, or changed while it runs,
+ * is Kiln's no more.
+ */
 export function isAsStarted(workshop: Workshop, found: Found): boolean {
-  if (!isOwn(workshop, found) || found.labels === null) return false
+  if (!isOwn(workshop, found) || found.labels === null || isTainted(workshop, found)) return false
   const started = workshop.fence.record(found.labels.environment).made[found.id]
   return started === '' || started === found.startedAt
 }

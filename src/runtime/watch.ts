@@ -1,22 +1,11 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import type { Logger } from 'pino'
 import type { EnvironmentName } from '../domain/name.ts'
-import type { Drift } from '../domain/request.ts'
 import { engineEvents, type EngineEvent } from '../docker/events.ts'
-import { findDrift, type ExpectedInstance, type FoundDrift } from './drift.ts'
-import { findContainers, type Engine } from './engine.ts'
-import type { HostFence } from './fence.ts'
+import { noteTaints } from './host-record.ts'
+import { type Judge, type JudgeDependencies } from './judge.ts'
 import { environmentOfContainer } from './label.ts'
-
-export type WatchDependencies = Engine & {
-  fence: HostFence
-  /** What the environment's last activation adopted; empty when nothing is active. */
-  expected: (environment: EnvironmentName) => Promise<readonly ExpectedInstance[]>
-  /** Told again when it throws, and every few minutes while a drift lasts. */
-  onDrift: (environment: EnvironmentName, drifts: readonly Drift[]) => Promise<void>
-  logger: Logger
-  now: () => Date
-}
+import { processTaint, type Depth } from './look.ts'
+import { execProgram } from './processes.ts'
 
 /**
  * What is done to a container by hand comes as several events: they are judged together once none came
@@ -26,31 +15,56 @@ const settleMs = 300
 const latestMs = 700
 /** Events are a hint; this is what holds when one is lost. */
 const scanEveryMs = 30_000
-const tellAgainAfterMs = 300_000
+/** Every so many scans files, processes and the edge are looked at too: no event tells of them. */
+const contentEvery = 2
 const longestPauseMs = 5000
 
 /** Events after which what runs may differ from what should. */
-const actions = ['create', 'start', 'die', 'destroy', 'pause', 'unpause', 'rename']
+const actions = [
+  'create',
+  'start',
+  'die',
+  'destroy',
+  'pause',
+  'unpause',
+  'rename',
+  'update',
+  'exec_start',
+  'connect',
+  'disconnect',
+]
+
+export type WatchDependencies = Pick<
+  JudgeDependencies,
+  'docker' | 'naming' | 'fence' | 'logger'
+> & {
+  judge: Judge
+}
 
 /**
  * Compares what runs with what should, after every event of the engine, at the start, whenever the engine
- * comes back, and every half minute. Runs until `signal` is aborted; an engine that goes away is waited for.
+ * comes back, and every half minute; what no event tells of every minute. Runs until `signal` is aborted;
+ * an engine that goes away is waited for.
  */
 export async function watchInstances(
   dependencies: WatchDependencies,
   signal: AbortSignal,
 ): Promise<void> {
-  const judge = judgeInTurn(dependencies, signal)
-  const scan = () => {
-    for (const environment of dependencies.fence.environments()) judge(environment)
+  const ask = askInTurn(dependencies, signal)
+  const scan = (depth: Depth) => {
+    for (const environment of dependencies.fence.environments()) ask(environment, depth)
   }
-  const timer = setInterval(scan, scanEveryMs)
+  let scans = 0
+  const timer = setInterval(
+    () => scan(++scans % contentEvery === 0 ? 'content' : 'settings'),
+    scanEveryMs,
+  )
   try {
     for (let failures = 0; !signal.aborted; failures++) {
       // The first answer of the engine comes some time after the question; what happens between is seen here.
-      const afterwards = setTimeout(scan, 1000)
-      scan()
-      await follow(dependencies, judge, signal).catch((error: unknown) => {
+      const afterwards = setTimeout(scan, 1000, 'settings')
+      scan('content')
+      await follow(dependencies, ask, signal).catch((error: unknown) => {
         if (!signal.aborted) dependencies.logger.warn({ err: error }, 'the engine went away')
       })
       clearTimeout(afterwards)
@@ -62,56 +76,75 @@ export async function watchInstances(
   }
 }
 
-type Judge = (environment: EnvironmentName) => void
+type Ask = (environment: EnvironmentName, depth: Depth) => void
 
 async function follow(
-  { docker, naming }: Engine,
-  judge: Judge,
+  dependencies: WatchDependencies,
+  ask: Ask,
   signal: AbortSignal,
 ): Promise<void> {
-  const filters = { type: ['container'], event: actions }
-  for await (const event of engineEvents(docker, { filters, signal })) {
-    for (const name of namesOf(event)) {
-      const environment = environmentOfContainer(naming, { name, labels: event.attributes })
-      if (environment !== null) judge(environment)
-    }
+  const filters = { type: ['container', 'network'], event: actions }
+  for await (const event of engineEvents(dependencies.docker, { filters, signal })) {
+    if (event.action.startsWith('exec_start')) await noteExec(dependencies, event)
+    for (const environment of environmentsOf(dependencies, event)) ask(environment, 'settings')
   }
 }
 
-function namesOf({ attributes }: EngineEvent): string[] {
-  const old = attributes['oldName']?.replace(/^\//, '')
-  return [attributes['name'] ?? '', ...(old === undefined ? [] : [old])]
+/** Kiln never runs anything in an instance. What an exec started may be gone, or adopted, when it is looked for. */
+async function noteExec({ fence, logger }: WatchDependencies, event: EngineEvent): Promise<void> {
+  const taints = [processTaint(execProgram(event.action), 1)]
+  try {
+    for (const environment of makersOf(fence, event.id))
+      await fence.note(environment, (record) => noteTaints(record, event.id, taints))
+  } catch (error) {
+    logger.error({ err: error, container: event.id }, 'cannot note what ran in an instance')
+  }
 }
 
-/** Judges an environment once for all that is asked within a moment, never twice at the same time. */
-function judgeInTurn(dependencies: WatchDependencies, signal: AbortSignal): Judge {
-  const due = new Map<EnvironmentName, { timer: NodeJS.Timeout; latest: number }>()
-  const busy = new Set<EnvironmentName>()
-  const told = new Map<EnvironmentName, Told>()
+/** By the container's name and labels, or for a network's event by the container that it is about. */
+function environmentsOf(
+  { naming, fence }: WatchDependencies,
+  { type, attributes }: EngineEvent,
+): EnvironmentName[] {
+  if (type === 'network') return makersOf(fence, attributes['container'] ?? '')
+  const old = attributes['oldName']?.replace(/^\//, '')
+  const names = [attributes['name'] ?? '', ...(old === undefined ? [] : [old])]
+  return names
+    .map((name) => environmentOfContainer(naming, { name, labels: attributes }))
+    .filter((environment) => environment !== null)
+}
 
-  const judge: Judge = (environment) => {
+function makersOf(fence: WatchDependencies['fence'], id: string): EnvironmentName[] {
+  return fence.environments().filter((name) => fence.record(name).made[id] !== undefined)
+}
+
+/** Judges an environment once for all that is asked within a moment, as deep as the deepest question. */
+function askInTurn({ judge, logger }: WatchDependencies, signal: AbortSignal): Ask {
+  const busy = new Set<EnvironmentName>()
+  const due = new Map<EnvironmentName, { timer: NodeJS.Timeout; latest: number; depth: Depth }>()
+
+  const ask: Ask = (environment, wanted) => {
     if (signal.aborted) return
     const time = performance.now()
     const waiting = due.get(environment)
     clearTimeout(waiting?.timer)
     const latest = waiting?.latest ?? time + latestMs
+    const depth = waiting?.depth === 'content' ? 'content' : wanted
     const afterMs = Math.max(0, Math.min(settleMs, latest - time))
-    due.set(environment, { timer: setTimeout(() => void run(environment), afterMs), latest })
+    const timer = setTimeout(() => void run(environment), afterMs)
+    due.set(environment, { timer, latest, depth })
   }
   const run = async (environment: EnvironmentName) => {
+    const depth = due.get(environment)?.depth ?? 'settings'
     due.delete(environment)
     if (signal.aborted) return
-    if (busy.has(environment)) return judge(environment)
+    if (busy.has(environment)) return ask(environment, depth)
     busy.add(environment)
     try {
-      const { drifts, again } = await compare(dependencies, environment)
-      if (again) judge(environment)
-      told.set(
-        environment,
-        await tell(dependencies, environment, { drifts, before: told.get(environment) }),
-      )
+      const { again } = await judge(environment, depth)
+      if (again) ask(environment, 'settings')
     } catch (error) {
-      dependencies.logger.warn({ err: error, environment }, 'cannot compare what runs')
+      logger.warn({ err: error, environment }, 'cannot compare what runs')
     } finally {
       busy.delete(environment)
     }
@@ -119,50 +152,5 @@ function judgeInTurn(dependencies: WatchDependencies, signal: AbortSignal): Judg
   signal.addEventListener('abort', () => due.forEach(({ timer }) => clearTimeout(timer)), {
     once: true,
   })
-  return judge
-}
-
-/** What an effect that runs makes is not on record yet: whether it is foreign is asked again later. */
-async function compare(
-  dependencies: WatchDependencies,
-  environment: EnvironmentName,
-): Promise<{ drifts: FoundDrift[]; again: boolean }> {
-  const { fence, expected } = dependencies
-  const actingBefore = fence.isActing(environment)
-  // In this order: what a change ends meanwhile is on the host's record, what it adopts was there before.
-  const wanted = await expected(environment)
-  const found = await findContainers(dependencies, environment)
-  const again = actingBefore || fence.isActing(environment)
-  const drifts = findDrift(wanted, found, fence.record(environment))
-  return { drifts: drifts.filter(({ cause }) => !(again && cause === 'foreign')), again }
-}
-
-/** When each container that drifts was told of last: stopped and then removed is one thing. */
-type Told = ReadonlyMap<string, number>
-
-async function tell(
-  { onDrift, logger, now }: WatchDependencies,
-  environment: EnvironmentName,
-  { drifts, before }: { drifts: readonly FoundDrift[]; before: Told | undefined },
-): Promise<Told> {
-  const time = now().getTime()
-  const lasting = new Map<string, number>()
-  const fresh: FoundDrift[] = []
-  for (const drift of drifts) {
-    const toldAt = before?.get(drift.id)
-    if (toldAt === undefined || time - toldAt >= tellAgainAfterMs) fresh.push(drift)
-    else lasting.set(drift.id, toldAt)
-  }
-  if (fresh.length === 0) return lasting
-  logger.warn({ environment, drifts: fresh }, 'what runs is not what should')
-  try {
-    await onDrift(
-      environment,
-      fresh.map(({ instance, cause, found, expected }) => ({ instance, cause, found, expected })),
-    )
-    return new Map([...lasting, ...fresh.map(({ id }) => [id, time] as const)])
-  } catch (error) {
-    logger.warn({ err: error, environment }, 'nobody took the drift; it is told again')
-    return lasting
-  }
+  return ask
 }

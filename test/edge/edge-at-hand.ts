@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import type { Definition } from '../../src/domain/definition.ts'
 import type { Digest } from '../../src/domain/digest.ts'
 import type { EffectFence } from '../../src/domain/effect.ts'
-import { edgeActivities, type EdgeDependencies } from '../../src/edge/activities.ts'
+import { openEdgeRoom, type EdgeDependencies } from '../../src/edge/activities.ts'
 import { haproxyCommand, renderInitialConfig } from '../../src/edge/edge.ts'
 import { showProcesses, type EdgePaths } from '../../src/edge/master.ts'
 import { attempt, logger, until } from '../runtime/host-at-hand.ts'
@@ -40,7 +40,7 @@ export async function edgeAtHand(
   const edge = {
     paths,
     output,
-    activities: activitiesWith({}),
+    ...roomWith({}),
     activitiesWith,
     async start() {
       await renderInitialConfig({ paths, entrance: options.entrance ?? null })
@@ -70,7 +70,11 @@ export async function edgeAtHand(
   }
 
   function activitiesWith(change: Partial<EdgeDependencies>) {
-    return edgeActivities({
+    return roomWith(change).activities
+  }
+
+  function roomWith(change: Partial<EdgeDependencies>) {
+    return openEdgeRoom({
       paths,
       ports,
       fence: openGate,

@@ -21,6 +21,7 @@ const right: Found = {
   exitCode: 0,
   address: '172.18.0.2',
   labels: null,
+  info: {} as Found['info'],
 }
 
 test.each<[string, Found[], string[]]>([

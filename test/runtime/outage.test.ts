@@ -6,14 +6,13 @@ import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest
 import { createDocker } from '../../src/docker/client.ts'
 import type { Drift } from '../../src/domain/request.ts'
 import { removeEnvironment } from '../../src/runtime/instances.ts'
-import { watchInstances } from '../../src/runtime/watch.ts'
+import { watched } from './watch-at-hand.ts'
 import {
   codeOf,
   containersOf,
   docker,
   environment,
   hostAtHand,
-  logger,
   startOf,
   until,
   type HostAtHand,
@@ -88,15 +87,11 @@ test(
     const { instances } = await host.activities.startInstances(request)
     const drifts: Drift[] = []
     const ending = new AbortController()
-    const watching = watchInstances(
+    const watching = watched(
+      host,
       {
-        docker: host.engine.docker,
-        naming: host.naming,
-        fence: host.fence,
-        logger,
-        now: () => new Date(),
-        expected: async () => instances.map(({ name, id }) => ({ name, id, digest })),
-        onDrift: async (_environment, found) => void drifts.push(...found),
+        instances: () => instances.map(({ name, id }) => ({ name, id, digest })),
+        onDrift: async (found) => void drifts.push(...found),
       },
       ending.signal,
     )

@@ -3,14 +3,13 @@ import type { Endpoint } from '../../src/domain/effect.ts'
 import type { Drift } from '../../src/domain/request.ts'
 import type { ExpectedInstance } from '../../src/runtime/drift.ts'
 import { removeEnvironment } from '../../src/runtime/instances.ts'
-import { watchInstances } from '../../src/runtime/watch.ts'
+import { watched } from './watch-at-hand.ts'
 import {
   docker,
   effectOf,
   environment,
   hostAtHand,
   inspect,
-  logger,
   startOf,
   until,
   type HostAtHand,
@@ -43,15 +42,11 @@ afterAll(() => host.close())
 
 function watch() {
   const ending = new AbortController()
-  const done = watchInstances(
+  const done = watched(
+    host,
     {
-      docker,
-      naming: host.naming,
-      fence: host.fence,
-      logger,
-      now: () => new Date(),
-      expected: async () => expected,
-      onDrift: async (_environment, found) => {
+      instances: () => expected,
+      onDrift: async (found) => {
         if (deaf) {
           unheard++
           throw new Error('nobody listens')

@@ -1,0 +1,70 @@
+import { z } from 'zod'
+import { isDigest, type Digest } from '../domain/digest.ts'
+import { KilnError } from '../domain/error.ts'
+import { environmentOf } from '../domain/ledger.ts'
+import type { EnvironmentName } from '../domain/name.ts'
+import type { FactOf } from '../domain/statement.ts'
+import { parseFilesManifest, type FileRecord } from '../oci/files-manifest.ts'
+import type { Expected } from '../runtime/judge.ts'
+import type { ExpectedMould } from '../runtime/look.ts'
+import { blobBytes, readDefinition, type LedgerView } from './ledger-view.ts'
+
+const manifestForm = z.object({
+  config: z.object({
+    digest: z.custom<Digest>((value) => typeof value === 'string' && isDigest(value)),
+  }),
+})
+
+/** How many environments' moulds are kept; each is read again when its key changes. */
+const kept = 200
+
+/** What should run, from the verified ledger and the store: never from what an instance says of itself. */
+export function createExpected(
+  view: LedgerView,
+): (environment: EnvironmentName) => Promise<Expected> {
+  const moulds = new Map<string, ExpectedMould>()
+  return async (environment) => {
+    const ledger = await view.reader.refresh()
+    const { active, running, open } = environmentOf(ledger, environment)
+    if (active === null) return { instances: [], open: open !== null, mould: null }
+    const { digest } = active.body
+    return {
+      instances: running.map((one) => ({ ...one, digest })),
+      open: open !== null,
+      async mould() {
+        const known = moulds.get(active.leaf)
+        if (known !== undefined) return known
+        const files = ledger.sealed.get(digest)?.body.files
+        const made = await readMould(view, active, files)
+        if (moulds.size >= kept) moulds.clear()
+        moulds.set(active.leaf, made)
+        return made
+      },
+    }
+  }
+}
+
+async function readMould(
+  { store }: LedgerView,
+  key: FactOf<'key'>,
+  files: Digest | undefined,
+): Promise<ExpectedMould> {
+  const { digest, definition } = key.body
+  const manifest = manifestForm.parse(JSON.parse(text(await blobBytes(store, digest))))
+  return {
+    digest,
+    definitionDigest: definition,
+    definition: await readDefinition(store, definition),
+    key: key.leaf,
+    imageId: manifest.config.digest,
+    async files() {
+      if (files === undefined) throw new KilnError('not_found', `${digest} is not sealed`)
+      const records = parseFilesManifest(text(await blobBytes(store, files)))
+      return new Map<string, FileRecord>(records.map((record) => [record.path, record]))
+    },
+  }
+}
+
+function text(bytes: Uint8Array): string {
+  return new TextDecoder().decode(bytes)
+}

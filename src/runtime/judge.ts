@@ -1,0 +1,168 @@
+import type { Logger } from 'pino'
+import type { Endpoint } from '../domain/effect.ts'
+import type { EnvironmentName } from '../domain/name.ts'
+import type { Drift } from '../domain/request.ts'
+import { findDrift, type ExpectedInstance, type FoundDrift } from './drift.ts'
+import { findContainers, type Engine, type Found } from './engine.ts'
+import type { HostFence } from './fence.ts'
+import { noteTaints } from './host-record.ts'
+import type { SecretFiles } from './secret-files.ts'
+import { lookWith, type Depth, type ExpectedMould, type Look } from './look.ts'
+
+/** What the verified ledger says should run in an environment. */
+export type Expected = {
+  /** What its last activation adopted; empty when nothing is active. */
+  instances: readonly ExpectedInstance[]
+  /** Whether a change has no outcome yet. */
+  open: boolean
+  /** What the instances are made of; null when nothing is active. */
+  mould: (() => Promise<ExpectedMould>) | null
+}
+
+export type JudgeDependencies = Engine & {
+  fence: HostFence
+  secrets: Pick<SecretFiles, 'find'>
+  expected: (environment: EnvironmentName) => Promise<Expected>
+  /** Mends the edge where it differs from these instances, and says what differed. */
+  edge: (environment: EnvironmentName, instances: readonly Endpoint[]) => Promise<readonly Drift[]>
+  /** Told again when it throws, and every few minutes while a drift lasts. */
+  onDrift: (environment: EnvironmentName, drifts: readonly Drift[]) => Promise<void>
+  logger: Logger
+  now: () => Date
+}
+
+/** `again`: something acted meanwhile, so that what is foreign must be asked later. */
+export type Judgement = { drifts: readonly Drift[]; again: boolean }
+
+export type Judge = (environment: EnvironmentName, depth: Depth) => Promise<Judgement>
+
+const tellAgainAfterMs = 300_000
+
+/** When each container that drifts was told of last: stopped and then removed is one thing. */
+type Told = ReadonlyMap<string, number>
+
+/**
+ * Compares what runs with what should, notes durably what was changed in a running instance, and tells
+ * of what was not told lately. One at a time in each environment. Throws when the engine or the ledger
+ * does not answer; that nobody takes a drift is no error here.
+ */
+export function createJudge(dependencies: JudgeDependencies): Judge {
+  const look = lookWith(dependencies)
+  const told = new Map<EnvironmentName, Told>()
+  const tails = new Map<EnvironmentName, Promise<unknown>>()
+
+  async function judge(environment: EnvironmentName, depth: Depth): Promise<Judgement> {
+    const { drifts, again } = await compare(dependencies, look, { environment, depth })
+    const before = told.get(environment)
+    told.set(environment, await tell(dependencies, environment, { drifts, before }))
+    return { drifts: drifts.map(plain), again }
+  }
+  return (environment, depth) => {
+    const mine = (tails.get(environment) ?? Promise.resolve())
+      .catch(() => undefined)
+      .then(() => judge(environment, depth))
+    tails.set(environment, mine)
+    return mine
+  }
+}
+
+type Compared = { drifts: FoundDrift[]; again: boolean }
+
+/** What an effect that runs makes is not on record yet: whether it is foreign is asked again later. */
+async function compare(
+  dependencies: JudgeDependencies,
+  look: Look,
+  { environment, depth }: { environment: EnvironmentName; depth: Depth },
+): Promise<Compared> {
+  const { fence, expected } = dependencies
+  const actingBefore = fence.isActing(environment)
+  const { epoch } = fence.record(environment)
+  // In this order: what a change ends meanwhile is on the host's record, what it adopts was there before.
+  const wanted = await expected(environment)
+  const found = await findContainers(dependencies, environment)
+  await taint(dependencies, look, { environment, depth, wanted, found })
+  const again = actingBefore || fence.isActing(environment)
+  const drifts = findDrift(wanted.instances, found, fence.record(environment))
+  const settled = depth === 'content' && !again && !wanted.open
+  return {
+    drifts: [
+      ...drifts.filter(({ cause }) => !(again && cause === 'foreign')),
+      ...(settled ? await edgeDrifts(dependencies, { environment, epoch }, { wanted, found }) : []),
+    ],
+    again,
+  }
+}
+
+/** Looks at every expected instance that runs, and notes what it finds before anybody is told. */
+async function taint(
+  { fence, logger }: JudgeDependencies,
+  look: Look,
+  seen: { environment: EnvironmentName; depth: Depth; wanted: Expected; found: readonly Found[] },
+): Promise<void> {
+  const { environment, depth, wanted, found } = seen
+  if (wanted.mould === null || wanted.instances.length === 0) return
+  try {
+    const mould = await wanted.mould()
+    const running = wanted.instances.flatMap(({ name, id }) => {
+      const one = found.find((other) => other.id === id)
+      return one?.state === 'running' ? [{ name, found: one }] : []
+    })
+    await Promise.all(
+      running.map(async ({ name, found: one }) => {
+        const taints = await look(environment, { name, found: one, mould, depth })
+        if (taints.length > 0)
+          await fence.note(environment, (record) => noteTaints(record, one.id, taints))
+      }),
+    )
+  } catch (error) {
+    // What can be told without it (stopped, removed, foreign) is told all the same.
+    logger.error({ err: error, environment }, 'cannot look into what runs')
+  }
+}
+
+async function edgeDrifts(
+  { edge, fence, logger }: JudgeDependencies,
+  at: { environment: EnvironmentName; epoch: number },
+  { wanted, found }: { wanted: Expected; found: readonly Found[] },
+): Promise<FoundDrift[]> {
+  const instances = wanted.instances.flatMap(({ name, id }) => {
+    const one = found.find((other) => other.id === id)
+    const port = one?.labels?.settings.port
+    return one === undefined || port === undefined ? [] : [{ name, id, address: one.address, port }]
+  })
+  try {
+    const drifts = await fence.between(at, () => edge(at.environment, instances))
+    return (drifts ?? []).map((drift) => ({ ...drift, id: `edge ${drift.instance}` }))
+  } catch (error) {
+    logger.error({ err: error, environment: at.environment }, 'cannot look at the edge')
+    return []
+  }
+}
+
+async function tell(
+  { onDrift, logger, now }: JudgeDependencies,
+  environment: EnvironmentName,
+  { drifts, before }: { drifts: readonly FoundDrift[]; before: Told | undefined },
+): Promise<Told> {
+  const time = now().getTime()
+  const lasting = new Map<string, number>()
+  const fresh: FoundDrift[] = []
+  for (const drift of drifts) {
+    const toldAt = before?.get(drift.id)
+    if (toldAt === undefined || time - toldAt >= tellAgainAfterMs) fresh.push(drift)
+    else lasting.set(drift.id, toldAt)
+  }
+  if (fresh.length === 0) return lasting
+  logger.warn({ environment, drifts: fresh }, 'what runs is not what should')
+  try {
+    await onDrift(environment, fresh.map(plain))
+    return new Map([...lasting, ...fresh.map(({ id }) => [id, time] as const)])
+  } catch (error) {
+    logger.warn({ err: error, environment }, 'nobody took the drift; it is told again')
+    return lasting
+  }
+}
+
+function plain({ instance, cause, found, expected }: FoundDrift): Drift {
+  return { instance, cause, found, expected }
+}

@@ -1,0 +1,45 @@
+import type { Endpoint } from '../../src/domain/effect.ts'
+import type { Drift } from '../../src/domain/request.ts'
+import type { ExpectedInstance } from '../../src/runtime/drift.ts'
+import { createJudge, type Judge } from '../../src/runtime/judge.ts'
+import type { ExpectedMould } from '../../src/runtime/look.ts'
+import { watchInstances } from '../../src/runtime/watch.ts'
+import { logger, type HostAtHand } from './host-at-hand.ts'
+
+/** What the ledger would say, and who is told. */
+export type Told = {
+  instances: () => readonly ExpectedInstance[]
+  mould?: () => ExpectedMould | null
+  open?: () => boolean
+  edge?: (instances: readonly Endpoint[]) => Promise<readonly Drift[]>
+  onDrift: (drifts: readonly Drift[]) => Promise<void>
+}
+
+/** The host's own judge on the real engine, with the ledger's answers at hand. */
+export function judgeOf(host: HostAtHand, told: Told): Judge {
+  return createJudge({
+    docker: host.engine.docker,
+    naming: host.naming,
+    fence: host.fence,
+    secrets: { find: async () => null },
+    logger,
+    now: () => new Date(),
+    expected: async () => {
+      const mould = told.mould?.() ?? null
+      return {
+        instances: told.instances(),
+        open: told.open?.() ?? false,
+        mould: mould === null ? null : async () => mould,
+      }
+    },
+    edge: async (_environment, instances) => (await told.edge?.(instances)) ?? [],
+    onDrift: (_environment, found) => told.onDrift(found),
+  })
+}
+
+/** The watch with that judge, until the signal is aborted. */
+export function watched(host: HostAtHand, told: Told, signal: AbortSignal): Promise<void> {
+  const { docker, naming } = host.engine
+  const judge = judgeOf(host, told)
+  return watchInstances({ docker, naming, fence: host.fence, logger, judge }, signal)
+}
