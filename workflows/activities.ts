@@ -7,6 +7,7 @@ import type { PromoteActivities } from '../src/promote/activities.ts'
 import type { DeliveryActivities } from '../src/promote/delivery-activities.ts'
 import type { RegistryActivities } from '../src/registry/activities.ts'
 import type { RuntimeActivities } from '../src/runtime/activities.ts'
+import type { AnnouncementActivities } from '../src/source/announcement-activities.ts'
 import type { SourceActivities } from '../src/source/activities.ts'
 import type { TemplateActivities } from '../src/template/activities.ts'
 
@@ -22,11 +23,24 @@ const retry = {
 
 /** Decisions: short, in the server's process; a dead server is noticed by its silence. */
 export const control = proxyActivities<
-  LedgerActivities & PromoteActivities & RegistryActivities & DeliveryActivities
+  LedgerActivities &
+    PromoteActivities &
+    RegistryActivities &
+    DeliveryActivities &
+    AnnouncementActivities
 >({
   taskQueue: 'control',
   startToCloseTimeout: '1 minute',
   scheduleToCloseTimeout: '1 hour',
+  heartbeatTimeout: '10 seconds',
+  retry,
+})
+
+/** Told to forges: bounded, since nothing waits for a forge for long. */
+export const announcing = proxyActivities<AnnouncementActivities>({
+  taskQueue: 'control',
+  startToCloseTimeout: '2 minutes',
+  scheduleToCloseTimeout: '3 minutes',
   heartbeatTimeout: '10 seconds',
   retry,
 })

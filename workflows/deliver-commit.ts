@@ -2,7 +2,8 @@ import { defineQuery, isCancellation, setHandler } from '@temporalio/workflow'
 import type { Operation } from '../src/domain/operation.ts'
 import type { Principal } from '../src/domain/statement.ts'
 import { builder, control, waiting } from './activities.ts'
-import { ended, failureOf, step, throwIfFailed, track } from './tracking.ts'
+import { reportStatus } from './commit-status.ts'
+import { ended, failureOf, step, throwIfFailed, track, type Tracked } from './tracking.ts'
 
 export const progressQuery = defineQuery<Operation>('progress')
 
@@ -27,22 +28,15 @@ export async function deliverCommit(input: DeliveryInput): Promise<void> {
   })
   setHandler(progressQuery, () => operation)
   operation.state = 'running'
+  const status = reportStatus(input)
   try {
     await control.authorizeWork({
       principal: input.principal,
       verb: 'build',
       resource: input.repository,
     })
-    const found = await step(operation, 'source', async (note) => {
-      const source = await builder.resolveSource({
-        repository: input.repository,
-        revision: input.revision,
-      })
-      note(
-        `${source.app} ${source.source.commit.slice(0, 12)} ${source.source.subject}`.slice(0, 120),
-      )
-      return source
-    })
+    const found = await findSource(operation, input)
+    status.begin(found.app, found.source.commit)
     const template = await step(operation, 'template', (note) => {
       note(found.template)
       return builder.checkTemplate({ name: found.template })
@@ -71,9 +65,21 @@ export async function deliverCommit(input: DeliveryInput): Promise<void> {
     ended(operation, build.artifact === null ? 'succeeded' : 'unchanged', {
       result: { change: first?.change ?? null },
     })
+    await status.succeeded(`sealed as ${artifact.slice(0, 19)}`)
   } catch (error) {
-    ended(operation, isCancellation(error) ? 'cancelled' : 'failed', { failure: failureOf(error) })
+    const failure = failureOf(error)
+    ended(operation, isCancellation(error) ? 'cancelled' : 'failed', { failure })
+    await status.failed(failure, isCancellation(error))
     throwIfFailed(operation)
     throw error
   }
+}
+
+function findSource(operation: Tracked, { repository, revision }: DeliveryInput) {
+  return step(operation, 'source', async (note) => {
+    const found = await builder.resolveSource({ repository, revision })
+    const { commit, subject } = found.source
+    note(`${found.app} ${commit.slice(0, 12)} ${subject}`.slice(0, 120))
+    return found
+  })
 }

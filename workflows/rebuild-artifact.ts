@@ -27,12 +27,9 @@ export async function rebuildArtifact(input: RebuildInput): Promise<void> {
     const record = await step(operation, 'read the record', () =>
       control.readBuildRecord({ digest: input.digest }),
     )
+    const { repository } = record.source
     const found = await step(operation, 'source', () =>
-      builder.resolveSource({
-        repository: record.source.repository,
-        revision: record.source.commit,
-        recorded: true,
-      }),
+      builder.resolveSource({ repository, revision: record.source.commit, recorded: true }),
     )
     if (found.source.tree !== record.source.tree) {
       throw ApplicationFailure.nonRetryable(
@@ -51,7 +48,7 @@ export async function rebuildArtifact(input: RebuildInput): Promise<void> {
         context: found.context,
         dependencies,
         template: record.template,
-        source: { ...found.source, repository: record.source.repository },
+        source: { ...found.source, repository },
         useCache: false,
       }),
     )

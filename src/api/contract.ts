@@ -247,6 +247,14 @@ export const routes = {
     answer: json(z.object({ watch: views.watch })),
   },
 
+  webhooks: {
+    ...get,
+    path: `${prefix}/webhooks`,
+    summary: 'Deliveries of webhooks whose signature was right, newest first',
+    query: z.strictObject({ limit: z.coerce.number().int().min(1).max(200).default(50) }),
+    answer: json(z.object({ items: z.array(views.webhookDelivery) })),
+  },
+
   // The log is public: it holds digests and signatures, and whoever audits needs no sign-in.
   checkpoint: {
     ...get,

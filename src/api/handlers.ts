@@ -4,13 +4,14 @@ import { KilnError } from '../domain/error.ts'
 import { environmentName } from '../domain/name.ts'
 import type { RouteName, Routes } from './contract.ts'
 import { lastEventId, sendEvents, type OpenStreams } from './events.ts'
-import type { Asked, LedgerFiles, Logs, Operations, Views, Watches } from './ports.ts'
+import type { Asked, LedgerFiles, Logs, Operations, Views, Watches, Webhooks } from './ports.ts'
 import { hexOfPrefix, onlyArtifact } from './prefix.ts'
 import type { Answer } from './route.ts'
 
 export type Ports = {
   operations: Operations
   watches: Watches
+  webhooks: Webhooks
   views: Views
   logs: Logs
   ledger: LedgerFiles
@@ -51,6 +52,7 @@ export function handlers(ports: Ports, streams: OpenStreams, openapi: () => stri
     ...environmentHandlers(ports),
     ...artifactHandlers(ports),
     ...watchHandlers(ports),
+    webhooks: async ({ query }) => ({ items: await ports.webhooks.list(query.limit) }),
     checkpoint: () => ports.ledger.checkpoint(),
     tile: async ({ params }) => found(await ports.ledger.tile(params['*']), `tile ${params['*']}`),
     trustedRoot: () => ports.ledger.trusted('trusted_root.json'),

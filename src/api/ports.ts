@@ -13,6 +13,7 @@ export type Candidate = z.output<typeof views.candidate>
 export type Artifact = z.output<typeof views.artifact>
 export type SecretState = z.output<typeof views.secretState>
 export type Watch = z.output<typeof views.watch>
+export type WebhookDelivery = z.output<typeof views.webhookDelivery>
 export type ServerStatus = z.output<typeof views.serverStatus>
 export type Reindexed = z.output<typeof views.reindexed>
 
@@ -109,4 +110,26 @@ export interface LedgerFiles {
 export interface Logs {
   instances(name: EnvironmentName, tail: number): Promise<string | undefined>
   build(operation: string, tail: number): Promise<string | undefined>
+}
+
+/** What a forge sent, with the exact bytes of its body. */
+export type SentWebhook = {
+  forge: string
+  headers: Readonly<Record<string, string | string[] | undefined>>
+  body: Uint8Array
+}
+
+/** What happened with a delivery, in words for the person who reads the forge's list of them. */
+export type WebhookAnswer = {
+  result: 'looking' | 'ignored' | 'already-taken'
+  message: string
+  delivery: string
+}
+
+/** Announcements of forges. They only make Kiln look; the repository itself says what its head is. */
+export interface Webhooks {
+  /** Throws `unauthenticated`, `invalid_input`, `refused` for an id that had another body, or an outage. */
+  receive(sent: SentWebhook): Promise<WebhookAnswer>
+  /** The newest deliveries whose signature was right. */
+  list(limit: number): Promise<WebhookDelivery[]>
 }

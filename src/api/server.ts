@@ -25,6 +25,7 @@ import { handlers, type Call, type Ports } from './handlers.ts'
 import { requestId, type RequestMemory } from './requests.ts'
 import type { Route } from './route.ts'
 import { problem } from './views.ts'
+import { registerWebhooks, webhookPath } from './webhooks.ts'
 
 export type ApiDeps = Ports & {
   logger: Logger
@@ -34,6 +35,8 @@ export type ApiDeps = Ports & {
   requests: RequestMemory
   /** How often an idle event stream says that it lives. */
   heartbeatMs?: number
+  /** From the first byte to the last of one request, in milliseconds. */
+  requestTimeoutMs?: number
 }
 
 const limits = {
@@ -46,6 +49,19 @@ const limits = {
   http: { maxHeaderSize: 16 * 1024, headersTimeout: 15_000 },
 } as const
 
+/** Node looks now and then for requests that take too long; a header may not take longer than the whole. */
+function clocksOf(requestTimeout: number) {
+  const { headersTimeout } = limits.http
+  return {
+    requestTimeout,
+    http: {
+      ...limits.http,
+      headersTimeout: Math.min(headersTimeout, requestTimeout),
+      connectionsCheckingInterval: Math.min(5_000, requestTimeout),
+    },
+  }
+}
+
 type Principals = WeakMap<FastifyRequest, Principal>
 
 /** Kiln's HTTP interface, not yet listening. `close()` ends open event streams at once. */
@@ -53,6 +69,7 @@ export async function createApi(deps: ApiDeps): Promise<FastifyInstance> {
   const logger: FastifyBaseLogger = deps.logger
   const app: FastifyInstance = Fastify({
     ...limits,
+    ...clocksOf(deps.requestTimeoutMs ?? limits.requestTimeout),
     loggerInstance: logger,
     genReqId: () => randomUUID(),
     forceCloseConnections: 'idle',
@@ -76,6 +93,7 @@ export async function createApi(deps: ApiDeps): Promise<FastifyInstance> {
     transformObject: jsonSchemaTransformObject,
   })
   registerRoutes(app, deps, principals)
+  await registerWebhooks(app, deps.webhooks)
   await app.ready()
   return app
 }
@@ -93,8 +111,12 @@ function authenticateAll(app: FastifyInstance, deps: ApiDeps, principals: Princi
   })
 }
 
-/** Closed from the start: what the contract does not name as open needs the token, unknown paths too. */
+/**
+ * Closed from the start: what the contract does not name as open needs the token, unknown paths too. A
+ * webhook's signature is checked over its body, before anything in it is read.
+ */
 function isOpen({ method, routeOptions: { url } }: FastifyRequest): boolean {
+  if (method === 'POST' && url === webhookPath) return true
   return Object.values(routes).some(
     (route) => route.access === 'open' && route.method === method && route.path === url,
   )

@@ -19,6 +19,7 @@ import { foldFact } from './index-fold.ts'
 import { indexQueries, type IndexQueries } from './index-queries.ts'
 import { foldTables, migrations, type IndexTables } from './index-schema.ts'
 import { indexWatches, type IndexWatches } from './index-watches.ts'
+import { indexWebhooks, type WebhookMemory } from './index-webhooks.ts'
 import type { LedgerReader } from './ledger-reader.ts'
 
 /** The part of the ledger that the index folds. */
@@ -26,7 +27,8 @@ export type IndexSource = Pick<LedgerReader, 'refresh' | 'facts'>
 
 /** The fold of the ledger in SQL, for queries; everything in it but the watches can be made anew. */
 export type LedgerIndex = IndexQueries &
-  IndexWatches & {
+  IndexWatches &
+  WebhookMemory & {
     /** Folds in what the log has by now; gives the number of entries that are in. */
     catchUp(source: IndexSource): Promise<number>
     /** Empties the fold's tables and fills them from the log; `digest` is of the dump. */
@@ -97,6 +99,7 @@ function indexOf(db: Kysely<IndexTables>): Omit<LedgerIndex, 'close'> {
   return {
     ...indexQueries(db),
     ...indexWatches(db),
+    ...indexWebhooks(db),
     async catchUp(source) {
       const ledger = await source.refresh()
       if ((await foldedSize(db)) >= ledger.size) return ledger.size

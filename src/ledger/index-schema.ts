@@ -90,6 +90,19 @@ export type IndexTables = {
   }
   /** Not of the ledger: what is polled, and what was seen last. Lists are JSON. */
   watches: { id: string; repository: string; branches: string; heads: string }
+  /** Not of the ledger: deliveries of webhooks; `body` is the hash of its bytes. */
+  webhook_deliveries: {
+    forge: string
+    delivery: string
+    event: string
+    body: string
+    repository: string | null
+    branch: string | null
+    commit: string | null
+    result: string
+    message: string
+    received_at: string
+  }
 }
 
 /** Tables are made by their column lists, so that a reader sees them as in `IndexTables`. */
@@ -157,6 +170,18 @@ export const migrations: Readonly<Record<string, Migration>> = {
         await sql.raw(`create table ${name} (${columns})`).execute(db)
       }
       for (const statement of indexes) await sql.raw(statement).execute(db)
+    },
+  },
+  '0002-webhook-deliveries': {
+    async up(db: Kysely<unknown>) {
+      await sql`create table webhook_deliveries (
+        forge text not null, delivery text not null, event text not null, body text not null,
+        repository text, branch text, commit text, result text not null, message text not null,
+        received_at text not null, primary key (forge, delivery)
+      )`.execute(db)
+      await sql`create index webhook_deliveries_time on webhook_deliveries (received_at)`.execute(
+        db,
+      )
     },
   },
 }

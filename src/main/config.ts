@@ -57,6 +57,8 @@ export type Config = {
   /** Free bytes with which work begins. */
   minFree: number
   keep: Keep
+  watchEveryMs: number
+  publicAddress: string | undefined
   /** Where the host reads secrets, and where it gives them to instances. */
   secrets: { folder: string; memory: string | undefined }
   logLevel: z.output<(typeof settings)['KILN_LOG_LEVEL']['form']>
@@ -88,7 +90,7 @@ export function loadConfig(environment: Environment, cwd: string): Config {
     origin: given.KILN_ORIGIN ?? 'kiln.localhost',
     debianMirror: given.KILN_DEBIAN_MIRROR,
     debianSnapshot: given.KILN_DEBIAN_SNAPSHOT,
-    gitHosts: given.KILN_GIT_HOSTS ?? [],
+    ...forgesOf(given),
     minFree: given.KILN_MIN_FREE ?? 2 * gibibyte,
     keep: keepOf(given),
     secrets: secretsOf(given, cwd, home),
@@ -118,6 +120,15 @@ function secretsOf(given: Given, cwd: string, home: string): Config['secrets'] {
   return {
     folder: resolve(cwd, given.KILN_SECRETS ?? pathsOf(home).secrets),
     memory: folderAt(cwd, given.KILN_SECRETS_MEMORY),
+  }
+}
+
+/** Repositories and what hosts them. */
+function forgesOf(given: Given): Pick<Config, 'gitHosts' | 'watchEveryMs' | 'publicAddress'> {
+  return {
+    gitHosts: given.KILN_GIT_HOSTS ?? [],
+    watchEveryMs: (given.KILN_WATCH_SECONDS ?? 2) * 1000,
+    publicAddress: given.KILN_PUBLIC_ADDRESS,
   }
 }
 

@@ -1,11 +1,17 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { canonicalJson, digestOfJson } from '../../signing/canonical.ts'
 import type { Digest } from '../domain/digest.ts'
 import type { CheckedTemplate } from '../domain/template.ts'
 import { ledgerActivities } from '../ledger/activities.ts'
+import type { WebhookMemory } from '../ledger/index-webhooks.ts'
 import { promoteActivities } from '../promote/activities.ts'
 import { deliveryActivities } from '../promote/delivery-activities.ts'
 import { promotionPolicy, promotionPolicyDigest } from '../promote/policy.ts'
 import { registryActivities } from '../registry/activities.ts'
+import { announcementActivities } from '../source/announcement-activities.ts'
+import { statusPlaceOf } from '../source/known-repository.ts'
+import { writeCommitStatus } from '../source/status-writer.ts'
+import { readSecretFile } from '../store/secret-file.ts'
 import { blobKey, type BlobStore } from '../store/blob-store.ts'
 import { lowDisk } from '../store/free-space.ts'
 import { mendingShare } from './disk-guard.ts'
@@ -13,16 +19,24 @@ import type { Engine } from './engine.ts'
 import { blobBytes, readDefinition } from './ledger-view.ts'
 import { deliveryId } from './operation-ids.ts'
 import type { ProcessContext } from './process.ts'
+import { readRepositories } from './repositories.ts'
 import type { OwnedLedger } from './server-ledger.ts'
+import { temporalActivity } from './temporal.ts'
 
-type Input = { context: ProcessContext; owned: OwnedLedger; engine: Engine; version: string }
+type Input = {
+  context: ProcessContext
+  owned: OwnedLedger
+  engine: Engine
+  webhooks: WebhookMemory
+  version: string
+}
 
 function now(): Date {
   return new Date()
 }
 
 /** Everything that runs on the queue `control`. */
-export async function controlActivities({ context, owned, engine, version }: Input) {
+export async function controlActivities({ context, owned, engine, webhooks, version }: Input) {
   const { store, ledger } = owned
   const { home, minFree } = context.config
   await store.put(blobKey(promotionPolicyDigest), promotionPolicy.bytes)
@@ -53,7 +67,33 @@ export async function controlActivities({ context, owned, engine, version }: Inp
       engine: { build: engine.build, deliver: (request) => deliver(engine, request, now()) },
     }),
     ...registryActivities({ store }),
+    ...announcements(context, webhooks),
   }
+}
+
+function announcements({ config, logger }: ProcessContext, webhooks: WebhookMemory) {
+  const { publicAddress } = config
+  return announcementActivities({
+    settle: webhooks.settle,
+    statusPlace: async (repository) =>
+      statusPlaceOf(await readRepositories(config.home), repository),
+    write: (place, status) =>
+      writeCommitStatus(
+        {
+          readSecret: readSecretFile,
+          sleep: (ms, signal) => sleep(ms, undefined, { signal }),
+          now,
+          answerMs: 15_000,
+          totalMs: 90_000,
+        },
+        { place, status, signal: temporalActivity().signal },
+      ),
+    addressOf: (operation) =>
+      publicAddress === undefined
+        ? undefined
+        : `${publicAddress}/api/v1/operations/${encodeURIComponent(operation)}`,
+    log: (line) => logger.warn(line, 'no commit status was written'),
+  })
 }
 
 function templateKey(lock: Digest): string {

@@ -7,6 +7,7 @@ import { KilnError } from '../domain/error.ts'
 import type { EnvironmentName } from '../domain/name.ts'
 import type { ChangeKind } from '../domain/statement.ts'
 import { openIndex } from '../ledger/index-database.ts'
+import type { WebhookMemory } from '../ledger/index-webhooks.ts'
 import type { ChangeRow } from '../ledger/index-queries.ts'
 import type { LedgerReader } from '../ledger/ledger-reader.ts'
 import type { BlobStore } from '../store/blob-store.ts'
@@ -15,6 +16,7 @@ import type { Paths } from './paths.ts'
 export type ServerIndex = {
   history: (name: EnvironmentName, page: PageRequest) => Promise<Page<HistoryEntry>>
   files: LedgerFiles
+  webhooks: WebhookMemory
   close: () => Promise<void>
 }
 
@@ -45,6 +47,7 @@ export async function openServerIndex(input: {
       trusted: (what) => readFile(join(paths.trust, what), 'utf8'),
       reindex: () => index.reindex(ledger),
     },
+    webhooks: index,
     close: () => index.close(),
   }
 }

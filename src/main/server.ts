@@ -1,8 +1,10 @@
 import { writeFile } from 'node:fs/promises'
+import type { Webhooks } from '../api/ports.ts'
 import { createApi } from '../api/server.ts'
 import { admissibleAnywhere } from '../domain/ledger.ts'
 import { credentialAccess } from '../registry/access.ts'
 import { createRegistry, type Registry } from '../registry/server.ts'
+import { readSecretFile } from '../store/secret-file.ts'
 import { workflowBundle } from './bundle-workflows.ts'
 import { controlActivities } from './control-activities.ts'
 import { withCrashPoints } from './crash-point.ts'
@@ -11,6 +13,7 @@ import { createLogs } from './logs.ts'
 import { createOperations } from './operations.ts'
 import { packageVersion } from './package-version.ts'
 import { runProcess, type ProcessContext } from './process.ts'
+import { readRepositories } from './repositories.ts'
 import {
   openCredentials,
   openToken,
@@ -18,11 +21,12 @@ import {
   type RegistryCredentials,
 } from './secrets.ts'
 import { openOwnedLedger, type OwnedLedger } from './server-ledger.ts'
-import { openServerIndex } from './server-index.ts'
+import { openServerIndex, type ServerIndex } from './server-index.ts'
 import { createServerViews } from './server-views.ts'
 import { connectClient, createWorker, installRuntime, workerIn } from './temporal.ts'
 import { setRetention } from './temporal-retention.ts'
 import { createWatches } from './watches.ts'
+import { createWebhooks } from './webhooks.ts'
 
 // The server: API, registry (pull), the log's head, the SQL index and the control worker. It holds no
 // signing key and no Docker socket.
@@ -46,7 +50,8 @@ await runProcess('server', async (context) => {
     facts: () => ledger.facts(),
     now: () => new Date(),
   })
-  const activities = await controlActivities({ context, owned, engine, version })
+  const { webhooks } = index
+  const activities = await controlActivities({ context, owned, engine, webhooks, version })
   const worker = await createWorker({
     ...workerIn({ config, paths, logger }, 'server'),
     taskQueue: 'control',
@@ -55,13 +60,15 @@ await runProcess('server', async (context) => {
     concurrent: 40,
   })
   const working = worker.run()
+  const watches = createWatches(client, config.watchEveryMs)
   const api = await createApi({
     logger,
     version,
     token: { name: 'token', secret: await openToken(paths.token) },
     requests: store,
     operations,
-    watches: createWatches(client),
+    watches,
+    webhooks: serverWebhooks(context, index, watches),
     views: createServerViews({ context, owned, history: index.history, engine, version }),
     logs: createLogs(config, operations.get),
     ledger: index.files,
@@ -87,6 +94,22 @@ async function wakeOpenChanges({ ledger }: OwnedLedger, engine: Engine): Promise
   for (const { environment, open } of (await ledger.refresh()).environments.values()) {
     if (open !== null) await engine.wake(environment, open.body.change)
   }
+}
+
+/** What forges announce, with the secrets that people named for their repositories. */
+function serverWebhooks(
+  { config, logger }: ProcessContext,
+  { webhooks }: ServerIndex,
+  watches: ReturnType<typeof createWatches>,
+): Webhooks {
+  return createWebhooks({
+    repositories: () => readRepositories(config.home),
+    readSecret: readSecretFile,
+    memory: webhooks,
+    watches,
+    logger,
+    now: () => new Date(),
+  })
 }
 
 /** The pull half, for hosts and readers; what hosts may pull is asked of the ledger each time. */

@@ -123,6 +123,21 @@ export const settings = {
     standard: 'none',
     form: z.string().transform((text) => text.split(',').filter((part) => part !== '')),
   },
+  KILN_PUBLIC_ADDRESS: {
+    about: "where people reach Kiln's API; commit statuses link to it",
+    standard: 'none, and no link',
+    form: z
+      .url({ protocol: /^https?$/ })
+      .regex(
+        /^[^?#@]*[^/?#@]$/,
+        'wanted an address without a user, a query and a slash at its end',
+      ),
+  },
+  KILN_WATCH_SECONDS: {
+    about: 'how often a watched repository is looked at without a webhook, in seconds',
+    standard: '2',
+    form: z.coerce.number().int().min(1).max(86_400),
+  },
   KILN_LOG_LEVEL: {
     about: 'least severity that is logged',
     standard: 'info',

@@ -1,13 +1,13 @@
 import { WorkflowNotFoundError, type Client } from '@temporalio/client'
 import type { Watch, Watches } from '../api/ports.ts'
-import type { WatchInput, WatchState } from '../../workflows/watch-repository.ts'
+import type { WatchHint, WatchInput, WatchState } from '../../workflows/watch-repository.ts'
 import { tailFrom } from './operation-ids.ts'
 
-/** How often a watched repository is looked at, in milliseconds. */
-const everyMs = 2000
+/** What a forge announced: the watch looks now, and says what it found. */
+type Hinted = Watches & { hint: (id: string, hint: WatchHint) => Promise<void> }
 
 /** Watched repositories: one workflow each, `watch.<hash of the repository>`. */
-export function createWatches({ workflow }: Client): Watches {
+export function createWatches({ workflow }: Client, everyMs: number): Hinted {
   const show = async (id: string): Promise<Watch | undefined> => {
     try {
       const state = await workflow.getHandle(id).query<WatchState>('watch')
@@ -45,6 +45,7 @@ export function createWatches({ workflow }: Client): Watches {
       if (shown !== undefined) await workflow.getHandle(id).signal('stop')
       return shown
     },
+    hint: (id, hint) => workflow.getHandle(id).signal<[WatchHint]>('hint', hint),
     async list() {
       const watches: Watch[] = []
       const query = `WorkflowType = 'watchRepository' AND ExecutionStatus = 'Running'`

@@ -168,94 +168,100 @@ export function memoryPorts() {
 
   const current = (id: string) => logs.get(id)?.at(-1)?.operation
 
-  const ports: Pick<ApiDeps, 'operations' | 'watches' | 'views' | 'logs' | 'ledger' | 'requests'> =
-    {
-      operations: {
-        startBuild: async (asked, input) => begin('startBuild', asked, input),
-        startRebuild: async (asked, input) => begin('startRebuild', asked, input),
-        promote: async (asked, input) => begin('promote', asked, input),
-        rollback: async (asked, input) => begin('rollback', asked, input),
-        scale: async (asked, input) => begin('scale', asked, input),
-        rotate: async (asked, input) => begin('rotate', asked, input),
-        release: async (asked, input) => begin('release', asked, input),
-        cancel: async (asked, id) => {
-          const operation = current(id)
-          if (operation === undefined) return undefined
-          state.started.push({ verb: 'cancel', asked, input: id })
-          if (!hasEnded(operation)) progress(id, { state: 'cancelled' })
-          return current(id)
+  const ports: Pick<
+    ApiDeps,
+    'operations' | 'watches' | 'webhooks' | 'views' | 'logs' | 'ledger' | 'requests'
+  > = {
+    operations: {
+      startBuild: async (asked, input) => begin('startBuild', asked, input),
+      startRebuild: async (asked, input) => begin('startRebuild', asked, input),
+      promote: async (asked, input) => begin('promote', asked, input),
+      rollback: async (asked, input) => begin('rollback', asked, input),
+      scale: async (asked, input) => begin('scale', asked, input),
+      rotate: async (asked, input) => begin('rotate', asked, input),
+      release: async (asked, input) => begin('release', asked, input),
+      cancel: async (asked, id) => {
+        const operation = current(id)
+        if (operation === undefined) return undefined
+        state.started.push({ verb: 'cancel', asked, input: id })
+        if (!hasEnded(operation)) progress(id, { state: 'cancelled' })
+        return current(id)
+      },
+      get: async (id) => current(id),
+      list: async (page) =>
+        paged(
+          [...logs.keys()].map((id) => current(id)).filter((one) => one !== undefined),
+          page,
+        ),
+      watch,
+    },
+    webhooks: {
+      receive: async () => ({ result: 'ignored', message: 'in memory', delivery: 'none' }),
+      list: async () => [],
+    },
+    watches: {
+      start: async (asked, { repository, branches }) => {
+        const made: Watch = {
+          id: `watch.${watches.size + 1}`,
+          repository,
+          branches,
+          requestedBy: asked.principal.name,
+          since: '2026-11-20T12:00:00Z',
+          lastCommit: null,
+          failure: null,
+        }
+        watches.set(made.id, made)
+        return made
+      },
+      stop: async (_asked, id) => {
+        const made = watches.get(id)
+        watches.delete(id)
+        return made
+      },
+      list: async () => [...watches.values()],
+    },
+    views: {
+      environments: async () => state.environments,
+      environment: async (name) => state.environments.find((one) => one.name === name),
+      history: async (_name, page) => paged(state.history, page),
+      rollbackTargets: async () => state.targets,
+      candidates: async () => state.candidates,
+      secrets: async () => [
+        { name: 'DB_PASSWORD', reference: 'file:db', resolves: true, problem: null, fix: null },
+        {
+          name: 'TOKEN',
+          reference: 'env:TOKEN',
+          resolves: false,
+          problem: 'not there',
+          fix: null,
         },
-        get: async (id) => current(id),
-        list: async (page) =>
-          paged(
-            [...logs.keys()].map((id) => current(id)).filter((one) => one !== undefined),
-            page,
-          ),
-        watch,
-      },
-      watches: {
-        start: async (asked, { repository, branches }) => {
-          const made: Watch = {
-            id: `watch.${watches.size + 1}`,
-            repository,
-            branches,
-            requestedBy: asked.principal.name,
-            since: '2026-11-20T12:00:00Z',
-            lastCommit: null,
-            failure: null,
-          }
-          watches.set(made.id, made)
-          return made
-        },
-        stop: async (_asked, id) => {
-          const made = watches.get(id)
-          watches.delete(id)
-          return made
-        },
-        list: async () => [...watches.values()],
-      },
-      views: {
-        environments: async () => state.environments,
-        environment: async (name) => state.environments.find((one) => one.name === name),
-        history: async (_name, page) => paged(state.history, page),
-        rollbackTargets: async () => state.targets,
-        candidates: async () => state.candidates,
-        secrets: async () => [
-          { name: 'DB_PASSWORD', reference: 'file:db', resolves: true, problem: null, fix: null },
-          {
-            name: 'TOKEN',
-            reference: 'env:TOKEN',
-            resolves: false,
-            problem: 'not there',
-            fix: null,
-          },
-        ],
-        artifacts: async (_filter, page) => paged(state.artifacts, page),
-        artifactsBeginningWith: async (hex) =>
-          state.artifacts.filter(({ digest }) => digest.startsWith(`sha256:${hex}`)),
-        attached: async (digest, what) => JSON.stringify({ digest, what }),
-        keyBundle: async (name, sequence) =>
-          sequence === 2 ? JSON.stringify({ name, sequence }) : undefined,
-        status: async () => ({
-          version: '0.1.0',
-          startedAt: '2026-11-20T09:00:00Z',
-          processes: [{ name: 'server', state: 'ready', detail: null }],
-          versions: { node: '24' },
-          ledger: { origin: 'kiln.test', size: 7 },
-        }),
-      },
-      logs: {
-        instances: async () => 'hello-prod-1 | a line\n',
-        build: async (id) => (id === 'build.none' ? undefined : state.buildLog),
-      },
-      ledger: {
-        checkpoint: async () => 'kiln.test\n7\nAAAA\n',
-        tile: async (path) => (path === '0/000' ? Buffer.from([0, 255, 1]) : undefined),
-        trusted: async (what) => `the ${what}\n`,
-        reindex: async () => ({ entries: 7, digest: testDigest('cc') }),
-      },
-      requests: memoryRequests(),
-    }
+      ],
+      artifacts: async (_filter, page) => paged(state.artifacts, page),
+      artifactsBeginningWith: async (hex) =>
+        state.artifacts.filter(({ digest }) => digest.startsWith(`sha256:${hex}`)),
+      attached: async (digest, what) => JSON.stringify({ digest, what }),
+      keyBundle: async (name, sequence) =>
+        sequence === 2 ? JSON.stringify({ name, sequence }) : undefined,
+      status: async () => ({
+        version: '0.1.0',
+        startedAt: '2026-11-20T09:00:00Z',
+        processes: [{ name: 'server', state: 'ready', detail: null }],
+        versions: { node: '24' },
+        ledger: { origin: 'kiln.test', size: 7 },
+      }),
+    },
+    logs: {
+      instances: async () => 'hello-prod-1 | a line\n',
+      build: async (id) => (id === 'build.none' ? undefined : state.buildLog),
+    },
+    ledger: {
+      checkpoint: async () => 'kiln.test\n7\nAAAA\n',
+      tile: async (path) => (path === '0/000' ? Buffer.from([0, 255, 1]) : undefined),
+      trusted: async (what) => `the ${what}\n`,
+      reindex: async () => ({ entries: 7, digest: testDigest('cc') }),
+    },
+    requests: memoryRequests(),
+  }
   return { ...ports, state, progress, current }
 }
 

@@ -18,6 +18,10 @@ import { createWorker, installRuntime } from '../../src/main/temporal.ts'
 import { promoteActivities } from '../../src/promote/activities.ts'
 import { deliveryActivities } from '../../src/promote/delivery-activities.ts'
 import { registryActivities } from '../../src/registry/activities.ts'
+import { announcementActivities } from '../../src/source/announcement-activities.ts'
+import type { CommitStatus } from '../../src/source/commit-status.ts'
+import type { StatusPlace } from '../../src/source/known-repository.ts'
+import type { StatusOutcome } from '../../src/source/status-writer.ts'
 import type { BlobStore } from '../../src/store/blob-store.ts'
 import { Stage } from '../helpers/activity-faults.ts'
 import { findTool } from '../helpers/find-tool.ts'
@@ -68,6 +72,7 @@ export type KilnInMemory = {
   host: FakeHost
   builder: FakeBuilder
   stage: Stage
+  forge: FakeForge
   /** Asks an environment for something, and gives the operation's id. */
   ask: (environment: EnvironmentName, wish: Wish, tail?: string) => Promise<string>
   /** Follows an operation of an environment to its end. */
@@ -100,6 +105,7 @@ export async function kilnInMemory(
   const repository = `/repository/${app}`
   const builder = new FakeBuilder(app, store)
   const stage = new Stage()
+  const forge = new FakeForge()
   const hostName = `h-${app}`
   const engine = createEngine({ client, host: hostName })
   const worker = async (taskQueue: string, activities: object, bundlePath?: string) =>
@@ -112,7 +118,11 @@ export async function kilnInMemory(
       ...(bundlePath === undefined ? {} : { bundlePath }),
     })
   const workers = await Promise.all([
-    worker('control', controlActivities({ ledger, store, engine }), await workflowBundle(bundles)),
+    worker(
+      'control',
+      controlActivities({ ledger, store, engine, forge }),
+      await workflowBundle(bundles),
+    ),
     worker('build', builder.activities()),
     worker(`host.${hostName}`, host.activities()),
   ])
@@ -136,6 +146,7 @@ export async function kilnInMemory(
     host,
     builder,
     stage,
+    forge,
     repository,
     ask,
     ended,
@@ -197,11 +208,25 @@ export function promotion(digest: Digest): Wish {
 
 const now = () => new Date()
 
+/** What a forge was told; with no place, nobody wants to tell it anything. */
+export class FakeForge {
+  place: StatusPlace | undefined
+  settled: object[] = []
+  statuses: CommitStatus[] = []
+  outcome: StatusOutcome = { written: true, detail: 'shown' }
+  write(status: CommitStatus): StatusOutcome {
+    this.statuses.push(status)
+    return this.outcome
+  }
+}
+
 function controlActivities({
   ledger,
   store,
   engine,
+  forge,
 }: {
+  forge: FakeForge
   ledger: LedgerWriter
   store: BlobStore
   engine: Engine
@@ -255,6 +280,13 @@ function controlActivities({
       },
     }),
     ...registryActivities({ store }),
+    ...announcementActivities({
+      settle: async (delivery, end) => void forge.settled.push({ ...delivery, ...end }),
+      statusPlace: async () => forge.place,
+      write: async (_place, status) => forge.write(status),
+      addressOf: () => undefined,
+      log: () => undefined,
+    }),
   }
 }
 
