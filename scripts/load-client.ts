@@ -1,5 +1,7 @@
 import { randomUUID } from 'node:crypto'
+import { createWriteStream } from 'node:fs'
 import { Agent, request, type IncomingMessage } from 'node:http'
+import { setTimeout as delay } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 
 /**
@@ -7,7 +9,7 @@ import { parseArgs } from 'node:util'
  * twice, until its input closes, SIGTERM, or a limit. Prints one line of JSON at its end.
  *
  *   node scripts/load-client.ts --address 127.0.0.1:8080 [--path /] [--connections 4]
- *     [--max-seconds 600] [--max-requests 1000000] [--delay-ms 0]
+ *     [--max-seconds 600] [--max-requests 1000000] [--delay-ms 0] [--journal FILE --environment NAME]
  *
  * Exit code 0 when it ran, whatever the answers were; 2 for wrong arguments.
  */
@@ -21,6 +23,9 @@ type Plan = {
   maxRequests: number
   /** Asked of the service in each request's body: how long it shall take. */
   delayMs: number
+  /** File that gets a line of JSON for every request; empty for none. */
+  journal: string
+  environment: string
 }
 
 type Report = {
@@ -37,6 +42,7 @@ type Report = {
 
 const shownErrors = 20
 const answerWithinMs = 30_000
+const pauseAfterFailureMs = 20
 const loopback = new Set(['127.0.0.1', '::1', 'localhost'])
 
 const option = (value: string) => ({ type: 'string', default: value }) as const
@@ -51,6 +57,8 @@ function readPlan(argv: readonly string[]): Plan {
       'max-seconds': option('600'),
       'max-requests': option('1000000'),
       'delay-ms': option('0'),
+      journal: option(''),
+      environment: option(''),
     },
   })
   const [, host = '', port = ''] = /^(?:http:\/\/)?(.+):(\d+)\/?$/.exec(values.address) ?? []
@@ -65,6 +73,8 @@ function readPlan(argv: readonly string[]): Plan {
     maxSeconds: positive('max-seconds', values['max-seconds']),
     maxRequests: positive('max-requests', values['max-requests']),
     delayMs: Number(values['delay-ms']),
+    journal: values.journal,
+    environment: values.environment,
   }
 }
 
@@ -79,13 +89,21 @@ async function run(plan: Plan): Promise<Report> {
   const report: Report = { sent: 0, ok: 0, failed: 0, errors: [], perInstance: {}, p50: 0, p99: 0 }
   const timesMs: number[] = []
   const stopped = stopSignal(plan.maxSeconds)
+  const journal = plan.journal === '' ? undefined : createWriteStream(plan.journal, { flags: 'a' })
 
   const worker = async () => {
     while (!stopped.aborted && report.sent < plan.maxRequests) {
       report.sent++
+      const id = randomUUID()
+      const at = Date.now()
       const began = performance.now()
+      const note = (outcome: { ok: boolean; error: string; instance: string }) =>
+        journal?.write(
+          `${JSON.stringify({ id, at, ms: Math.ceil(performance.now() - began), environment: plan.environment, ...outcome })}\n`,
+        )
       try {
-        const instance = await post(plan, agent)
+        const instance = await post(plan, agent, id)
+        note({ ok: true, error: '', instance })
         report.ok++
         report.perInstance[instance] = (report.perInstance[instance] ?? 0) + 1
         timesMs.push(performance.now() - began)
@@ -93,11 +111,15 @@ async function run(plan: Plan): Promise<Report> {
         report.failed++
         const message = `${new Date().toISOString()} ${error instanceof Error ? error.message : String(error)}`
         if (report.errors.length < shownErrors) report.errors.push(message)
+        note({ ok: false, error: message, instance: '' })
+        // Where nobody listens, answers come faster than any service could give them.
+        await delay(pauseAfterFailureMs)
       }
     }
   }
   await Promise.all(Array.from({ length: plan.connections }, worker))
   agent.destroy()
+  if (journal !== undefined) await new Promise((resolve) => journal.end(() => resolve(undefined)))
   timesMs.sort((a, b) => a - b)
   return { ...report, p50: percentile(timesMs, 0.5), p99: percentile(timesMs, 0.99) }
 }
@@ -120,8 +142,7 @@ function stopSignal(maxSeconds: number): AbortSignal {
 }
 
 /** One request, never repeated. Resolves to the instance that answered 2xx and, where it speaks JSON of ids, ours. */
-function post({ host, port, path, delayMs }: Plan, agent: Agent): Promise<string> {
-  const id = randomUUID()
+function post({ host, port, path, delayMs }: Plan, agent: Agent, id: string): Promise<string> {
   const body = JSON.stringify({ id, delayMs })
   return new Promise((resolve, reject) => {
     const headers = {

@@ -10,7 +10,8 @@ export function nothingLost(log: Log, facts: Facts, { told, checkpoints }: Evide
   const changes = [...facts.changes.values()].flat()
   const ended = told.filter((one) => one.told === 'ended')
   for (const { operation, kind, state, digest } of ended) {
-    if (state !== 'succeeded') continue
+    // A rebuild compares, a watch looks: neither is put on record.
+    if (state !== 'succeeded' || kind === 'rebuild' || kind === 'watch') continue
     const there =
       kind === 'delivery'
         ? facts.sealed.has(digest)

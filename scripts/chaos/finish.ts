@@ -1,0 +1,39 @@
+import { judge } from './checker/judge.ts'
+import type { Verdict } from './checker/verdict.ts'
+import { pathsOf } from '../../src/main/paths.ts'
+import { edgeStat, listLeft, readHistories } from './inventory.ts'
+import { until, type Session } from './session.ts'
+import { isQuiet } from './work.ts'
+
+/** How long one change may take while everything around it dies: a kill costs seconds, and there are many. */
+export const boundMs = 300_000
+
+/**
+ * Waits until nothing is in work, asks everybody for the last time, and lets the checker judge. Nobody
+ * may be killed meanwhile.
+ */
+export async function finish(
+  session: Session,
+  given: {
+    engines: { runtime: string; build: string }
+    host: string
+    builds: readonly string[]
+    stopRecording: () => Promise<void>
+  },
+): Promise<Verdict[]> {
+  const { journal, kiln } = session
+  await session.allReady()
+  await until('nothing is in work', 240_000, async () => {
+    for (let look = 0; look < 8; look++) {
+      if (!(await isQuiet(session))) return false
+      await new Promise((resolve) => setTimeout(resolve, 500))
+    }
+    return true
+  })
+  journal.histories(await readHistories(session))
+  journal.edge({ stat: await edgeStat(kiln.home) })
+  journal.left(await listLeft(given.engines, given))
+  await given.stopRecording()
+  const { store, trust } = pathsOf(kiln.home)
+  return judge({ store, trust, evidence: journal.folder, boundMs })
+}

@@ -1,0 +1,58 @@
+import { cpus } from 'node:os'
+import type { Verdict } from './checker/verdict.ts'
+import type { Counted } from './load.ts'
+import type { Progress } from './matrix.ts'
+import { otherCases, ownCases, type Case } from './points.ts'
+import type { Stage } from './stage.ts'
+
+/** What a run prints: figures, and each promise with its verdict. */
+export function documentOf(run: {
+  minutes: number
+  progress: Progress
+  counted: Counted
+  kills: Readonly<Record<string, number>>
+  promises: readonly Verdict[]
+  stage: Pick<Stage, 'docker' | 'builds' | 'temporal'>
+}) {
+  const { minutes, progress, counted, kills, promises, stage } = run
+  const broken = promises.filter(({ verdict }) => verdict !== 'held')
+  return {
+    version: 1,
+    held: broken.length === 0 && progress.unexpected.length === 0,
+    minutes,
+    machine: { cpus: cpus().length, node: process.version },
+    requests: { sent: counted.sent, answered: counted.ok, failed: counted.failed },
+    kills: { atPoints: killsAtPoints(progress), atRandom: kills },
+    drops: {
+      engines: counts([...stage.docker.dropped, ...stage.builds.dropped].map(withoutIds)),
+      temporalBytes: stage.temporal.swallowed(),
+    },
+    crashPoints: coverage(ownCases, progress.covered),
+    crashPointsWhileAnotherDies: coverage(otherCases, progress.covered),
+    promises,
+    unexpected: progress.unexpected,
+  }
+}
+
+function coverage(cases: readonly Case[], covered: ReadonlySet<string>) {
+  const missing = cases.filter(({ entry }) => !covered.has(entry)).map(({ entry }) => entry)
+  return { total: cases.length, covered: cases.length - missing.length, missing }
+}
+
+function killsAtPoints({ covered }: Progress): Record<string, number> {
+  const died = [...ownCases, ...otherCases].filter(({ entry }) => covered.has(entry))
+  return counts(died.map(({ victim }) => victim))
+}
+
+function counts(names: readonly string[]): Record<string, number> {
+  const counted: Record<string, number> = {}
+  for (const name of names) counted[name] = (counted[name] ?? 0) + 1
+  return counted
+}
+
+/** `POST /v1.40/containers/<id>/start` is one kind of request, whichever container. */
+function withoutIds(request: string): string {
+  return request
+    .replace(/\/v[\d.]+\//, '/')
+    .replace(/\/(containers|images|networks)\/(?!create)[^/]+/, '/$1/…')
+}
