@@ -1,4 +1,4 @@
-import { createHash, createPublicKey, verify, type KeyObject } from 'node:crypto'
+import { createPublicKey, verify, type KeyObject } from 'node:crypto'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { leafHashOf, sha256 } from './merkle.ts'
@@ -148,8 +148,4 @@ function preAuthEncoding(type: string, payload: Buffer): Buffer {
 
 export function readIf(path: string): Buffer | undefined {
   return existsSync(path) ? readFileSync(path) : undefined
-}
-
-export function sha256Hex(bytes: Uint8Array): string {
-  return createHash('sha256').update(bytes).digest('hex')
 }
