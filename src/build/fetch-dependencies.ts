@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { readFile } from 'node:fs/promises'
 import { Readable } from 'node:stream'
 import type { Digest } from '../domain/digest.ts'
 import { parseDigest } from '../domain/digest.ts'
@@ -101,7 +102,8 @@ async function fetchWithNpm(
   try {
     const reference = await pullFetchImage(deps, image, signal)
     const options = npmContainer(reference, { ...deps, labels: { [buildLabel]: build } })
-    const input = await npmInput(files)
+    const { caFile } = deps.npm
+    const input = await npmInput(files, caFile === null ? null : await readFile(caFile))
     return await runContainer(
       deps.docker,
       {

@@ -10,7 +10,8 @@ import type { NpmFiles } from './source-files.ts'
 const owner = 901
 
 export const projectFolder = '/work/app'
-const caFileInside = '/etc/kiln/ca.crt'
+/** A copy, not a mount: the engine may know other paths than the process that speaks to it. */
+const caFileInside = '/work/ca.crt'
 
 /**
  * The container that runs `npm ci`: it has a network, and of the source only the two files of npm.
@@ -41,7 +42,6 @@ export function npmContainer(
       Tmpfs: { '/tmp': 'rw,nosuid,nodev,size=64m,mode=1777' },
       // A volume of its own, which goes with the container: a tmpfs cannot be read once it has stopped.
       Mounts: [{ Type: 'volume', Source: '', Target: '/work' }],
-      Binds: npm.caFile === null ? [] : [`${npm.caFile}:${caFileInside}:ro`],
       CapDrop: ['ALL'],
       SecurityOpt: ['no-new-privileges'],
       Memory: memory,
@@ -66,14 +66,18 @@ function environmentOf(npm: { registry: string | null; caFile: string | null }):
   ]
 }
 
-/** What is put below /work before npm starts. */
-export function npmInput({ manifest, lock }: NpmFiles): Promise<Buffer> {
+/** What is put below /work before npm starts; `certificates` are those that npm trusts. */
+export function npmInput(
+  { manifest, lock }: NpmFiles,
+  certificates: Buffer | null,
+): Promise<Buffer> {
   return buffer(
     writeTar([
       folder('app/'),
       file('app/package.json', manifest),
       file('app/package-lock.json', lock),
       folder('cache/'),
+      ...(certificates === null ? [] : [file('ca.crt', certificates)]),
     ]),
   )
 }

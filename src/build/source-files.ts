@@ -13,10 +13,9 @@ export async function readNpmFiles(context: AsyncIterable<Uint8Array>): Promise<
   for await (const { entry, body } of readTar(context)) {
     const name = decodeName(entry.name) ?? ''
     if (name === '.npmrc') {
-      throw new KilnError('invalid_input', 'an .npmrc would change what npm fetches', {
-        place: 'entry .npmrc',
-        fix: "remove it; the registry is the machine's own setting",
-      })
+      const text = entry.size > biggest ? Buffer.from('too=large') : await bytesOf(body)
+      checkNpmSettings(text.toString('utf8'))
+      continue
     }
     if (name !== 'package.json' && name !== 'package-lock.json') continue
     if (entry.type !== 'file' || entry.size > biggest) {
@@ -25,6 +24,31 @@ export async function readNpmFiles(context: AsyncIterable<Uint8Array>): Promise<
     found.set(name, await bytesOf(body))
   }
   return { manifest: required(found, 'package.json'), lock: required(found, 'package-lock.json') }
+}
+
+/** Settings of npm for people who work on the source: none changes what a lock file makes npm fetch. */
+const harmless = [
+  'audit',
+  'fund',
+  'loglevel',
+  'omit-lockfile-registry-resolved',
+  'progress',
+  'save-exact',
+  'save-prefix',
+  'update-notifier',
+]
+
+/** The step that fetches never sees an .npmrc, so one that would mean something there is refused. */
+function checkNpmSettings(text: string): void {
+  for (const line of text.split(/\r?\n/)) {
+    const [name = ''] = line.split('=', 1)
+    if (/^\s*([#;]|$)/.test(line) || harmless.includes(name.trim())) continue
+    const shown = JSON.stringify(name.trim().slice(0, 60))
+    throw new KilnError('invalid_input', `${shown} in .npmrc may change what npm fetches`, {
+      place: 'entry .npmrc',
+      fix: `remove the setting; the registry is the machine's own. Allowed are ${harmless.join(', ')}`,
+    })
+  }
 }
 
 function required(found: ReadonlyMap<string, Buffer>, name: string): Buffer {

@@ -47,7 +47,12 @@ function summaryOf({ name, lock, inputs }: TemplateSummary): TemplateSummary {
 
 function entriesOf(lock: Lock): TemplateInput[] {
   const inputs =
-    lock.kind === 'debian' ? lock.packages : lock.tools.map((tool) => ({ ...tool, name: tool.npm }))
+    lock.kind === 'debian'
+      ? lock.packages
+      : [
+          ...lock.tools.map((tool) => ({ ...tool, name: tool.npm })),
+          ...(lock.wheels ?? []).map((wheel) => ({ ...wheel, name: wheel.pypi })),
+        ]
   return inputs.map((input) => ({
     name: input.name,
     version: input.version,

@@ -12,7 +12,8 @@ export async function npmSettings(
     reject: false,
     stdin: 'ignore',
   })
-  const registry = asked.exitCode === 0 ? asked.stdout.trim() : ''
+  const registry =
+    asked.exitCode === 0 ? asked.stdout.trim() : (environment['npm_config_registry'] ?? '')
   const caFile =
     environment['npm_config_cafile'] ?? environment['SSL_CERT_FILE'] ?? systemCertificates
   return {

@@ -85,10 +85,10 @@ async function checkContainer(
   const { dockerfile, files, name, template } = folder
   const base = await checkBase(room, folder)
   requireNone(name, compareLock(lock, folder, base))
-  const { images, tools } = lock as ContainerLock
-  const parts = { base: base.image, epoch: base.epoch, tools }
+  const { images, tools, wheels = [] } = lock as ContainerLock
+  const parts = { base: base.image, epoch: base.epoch, tools, wheels }
   await requireInputs(room, { name, lock, locked: images }, containerInputs(template, parts))
-  await obtainTools(room, { name, tools })
+  await obtainTools(room, { name, tools, wheels })
   requireSame(name, images, await containerImages(room, { name, template, ...parts }))
   await keep(room.store, dockerfile)
   if (files !== null) await keep(room.store, files)

@@ -23,6 +23,7 @@ const packageOf: Readonly<Record<string, string>> = {
   'apt-ftparchive': 'apt-utils',
   mmdebstrap: 'mmdebstrap',
   npm: 'npm',
+  pip: 'python3-pip',
   unshare: 'util-linux',
 }
 

@@ -59,8 +59,14 @@ function compareContainer(
   { dockerfile, files, template }: Extract<TemplateFolder, { kind: 'container' }>,
   base: CheckedBase | null,
 ): Difference[] {
-  const wanted = toolsOf(template).map(({ tool }) => `${tool.npm}@${tool.version}`)
-  const locked = lock.tools.map(({ npm, version }) => `${npm}@${version}`)
+  const wanted = [
+    ...toolsOf(template).map(({ tool }) => `${tool.npm}@${tool.version}`),
+    ...(template.wheels ?? []).map(({ pypi, version }) => `${pypi}==${version}`),
+  ]
+  const locked = [
+    ...lock.tools.map(({ npm, version }) => `${npm}@${version}`),
+    ...(lock.wheels ?? []).map(({ pypi, version }) => `${pypi}==${version}`),
+  ]
   return [
     ...differing([
       ['Dockerfile', lock.dockerfile, dockerfile.digest],

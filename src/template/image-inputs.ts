@@ -1,6 +1,6 @@
 import type { Digest } from '../domain/digest.ts'
 import type { ImageInputs } from './images.ts'
-import type { LockedPackage, LockedTool } from './lock-file.ts'
+import type { LockedPackage, LockedTool, LockedWheel } from './lock-file.ts'
 import type { ContainerTemplate, DebianTemplate, NpmTool } from './template-file.ts'
 
 /** Raised when the same inputs are made into other bytes than before: then every lock is made anew. */
@@ -43,11 +43,22 @@ export function toolsOf({ tools }: ContainerTemplate): PlacedTool[] {
 /** All that decides the bytes of a container template's images. */
 export function containerInputs(
   template: ContainerTemplate,
-  { base, epoch, tools }: { base: Digest; epoch: number; tools: readonly LockedTool[] },
+  parts: {
+    base: Digest
+    epoch: number
+    tools: readonly LockedTool[]
+    wheels: readonly LockedWheel[]
+  },
 ): ImageInputs {
+  const { base, epoch, tools, wheels } = parts
   const placed = toolsOf(template).map(({ stage, tool }, index) => {
     const locked = tools[index]
     const what = `${stage} tool ${tool.npm}, ${JSON.stringify(tool.take)}`
+    return [what, `${locked?.version}, ${locked?.size} bytes, ${locked?.sha256}`] as const
+  })
+  const placedWheels = (template.wheels ?? []).map((wheel, index) => {
+    const locked = wheels[index]
+    const what = `wheel ${wheel.pypi}, ${JSON.stringify(wheel.take)}`
     return [what, `${locked?.version}, ${locked?.size} bytes, ${locked?.sha256}`] as const
   })
   return {
@@ -57,6 +68,6 @@ export function containerInputs(
     dependencies: template.dependencies,
     base,
     epoch: String(epoch),
-    ...Object.fromEntries(placed),
+    ...Object.fromEntries([...placed, ...placedWheels]),
   }
 }

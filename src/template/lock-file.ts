@@ -26,6 +26,8 @@ const tool = z.strictObject({
   integrity: z.string().regex(/^sha512-[A-Za-z0-9+/]{86}==$/, 'must be a sha512 integrity'),
 })
 
+const wheel = z.strictObject({ pypi: plain, version: plain, size, sha256: digest })
+
 const debianLock = z.strictObject({
   version,
   kind: z.literal('debian'),
@@ -45,6 +47,8 @@ const containerLock = z.strictObject({
   architecture,
   base: z.strictObject({ name: plain, lock: digest, image: digest }),
   tools: z.array(tool).max(40),
+  /** Absent where the template names none: earlier locks keep their bytes. */
+  wheels: z.array(wheel).max(20).optional(),
   dockerfile: digest,
   files: digest.nullable(),
   inputs: digest,
@@ -55,6 +59,7 @@ const lock = z.discriminatedUnion('kind', [debianLock, containerLock])
 
 export type LockedPackage = z.output<typeof debianPackage>
 export type LockedTool = z.output<typeof tool>
+export type LockedWheel = z.output<typeof wheel>
 export type DebianLock = z.output<typeof debianLock>
 export type ContainerLock = z.output<typeof containerLock>
 export type Lock = z.output<typeof lock>

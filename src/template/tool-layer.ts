@@ -12,7 +12,7 @@ import type { BlobStore } from '../store/blob-store.ts'
 import type { LockedTool } from './lock-file.ts'
 import type { NpmTool } from './template-file.ts'
 
-type Entry =
+export type Entry =
   | { kind: 'directory'; path: string }
   | { kind: 'file'; path: string; executable: boolean; bytes: Uint8Array }
   | { kind: 'link'; path: string; to: string }
@@ -36,8 +36,16 @@ export async function buildToolLayer(
       { place: 'template.yaml' },
     )
   }
-  const outputs = withParents(entries).map((entry) => outputOf(entry, input.epoch))
-  return await store.putBlob(writeTar(outputs))
+  return await writeToolLayer(store, entries, input.epoch)
+}
+
+/** Stores a layer with these entries and the folders above them, root's, each with the time `epoch`. */
+export async function writeToolLayer(
+  store: BlobStore,
+  entries: readonly Entry[],
+  epoch: number,
+): Promise<{ digest: Digest; size: number }> {
+  return await store.putBlob(writeTar(withParents(entries).map((entry) => outputOf(entry, epoch))))
 }
 
 async function readPackage(

@@ -7,7 +7,7 @@ import type { Client } from '../../src/api/client.ts'
 import { hasEnded, type Operation } from '../../src/domain/operation.ts'
 import { eventually, followed, kilnAt, root, type Kiln } from '../../scripts/demo/kiln.ts'
 import { makeRepository, type Repository } from '../../scripts/demo/repository.ts'
-import { testTemplates } from '../helpers/templates.ts'
+import { testTemplates, type TestTemplates } from '../helpers/templates.ts'
 
 export { eventually, followed }
 
@@ -27,7 +27,7 @@ export type KilnAtHand = Kiln & {
 }
 
 /** Ports that nobody uses, a hundred in a row. */
-async function freePorts(): Promise<number> {
+export async function freePorts(): Promise<number> {
   for (;;) {
     const first = 20_000 + Math.floor(Math.random() * 300) * 100
     const taken = await Promise.all(
@@ -48,8 +48,9 @@ function isTaken(port: number): Promise<boolean> {
 /** A whole Kiln of its own on this machine, with locked templates, not yet up. */
 export async function kilnAtHand(
   settings: Readonly<Record<string, string>> = {},
+  lockedTemplates: () => Promise<TestTemplates> = testTemplates,
 ): Promise<KilnAtHand> {
-  const templates = await testTemplates()
+  const templates = await lockedTemplates()
   const folder = await mkdtemp(join(tmpdir(), 'kiln-e2e-'))
   const home = join(folder, 'home')
   const host = `e${Math.random().toString(36).slice(2, 8)}`
@@ -89,19 +90,27 @@ export async function kilnAtHand(
     async remove() {
       await kiln.cli('down')
       if (process.env['KEEP_E2E']) return
-      const left = await engine('ps', '-aq', '--filter', `label=kiln.host=${host}`)
-      const ids = left.stdout.split('\n').filter((id) => id !== '')
-      if (ids.length > 0) await engine('rm', '-f', ...ids)
-      const networks = await engine('network', 'ls', '-q', '--filter', `label=kiln.host=${host}`)
-      for (const id of networks.stdout.split('\n').filter((one) => one !== ''))
-        await engine('network', 'rm', id)
-      await forgetImages(engine, Number(env['KILN_API_PORT']))
+      await clearEngine(engine, { host, port: Number(env['KILN_API_PORT']) })
       await rm(folder, { recursive: true, force: true })
     },
   }
 }
 
 type Engine = (...args: string[]) => Promise<{ stdout: string }>
+
+/** Removes what a Kiln left in an engine: by its name among the hosts, and by its first port. */
+export async function clearEngine(
+  engine: Engine,
+  { host, port }: { host: string; port: number },
+): Promise<void> {
+  const left = await engine('ps', '-aq', '--filter', `label=kiln.host=${host}`)
+  const ids = left.stdout.split('\n').filter((id) => id !== '')
+  if (ids.length > 0) await engine('rm', '-f', ...ids)
+  const networks = await engine('network', 'ls', '-q', '--filter', `label=kiln.host=${host}`)
+  for (const id of networks.stdout.split('\n').filter((one) => one !== ''))
+    await engine('network', 'rm', id)
+  await forgetImages(engine, port)
+}
 
 /** The engine's names for images of this Kiln's two registries; other Kilns' names of the same images stay. */
 async function forgetImages(engine: Engine, port: number): Promise<void> {

@@ -5,7 +5,7 @@ import { KilnError } from '../../src/domain/error.ts'
 import type { BlobStore } from '../../src/store/blob-store.ts'
 import { lockFolder } from '../../src/store/folder-lock.ts'
 import { openFolderStore } from '../../src/store/folder-store.ts'
-import { checkTemplate } from '../../src/template/check-template.ts'
+import { checkLock } from '../../src/template/check-template.ts'
 import { runCommand } from '../../src/template/command.ts'
 import { lockTemplate } from '../../src/template/lock-template.ts'
 import type { TemplateRoom } from '../../src/template/template-room.ts'
@@ -23,20 +23,33 @@ export type TestTemplates = {
   room: TemplateRoom
 }
 
+/** In the order in which they are locked: a base before what stands on it. */
+const common = ['debian-base', 'node-service', 'static-site']
+const forKiln = ['debian-kiln', 'kiln']
+
 /**
- * debian-base and node-service, locked once on this machine, as authoring does: mirrors drop old
+ * debian-base and the templates on it, locked once on this machine, as authoring does: mirrors drop old
  * versions, so the committed locks may name packages that nobody has any more. The first call takes
  * about a minute and a network; parallel workers wait for it.
  */
-export async function testTemplates(): Promise<TestTemplates> {
+export function testTemplates(): Promise<TestTemplates> {
+  return locked(common)
+}
+
+/** With the templates of Kiln's own image, which take another minute the first time. */
+export function testTemplatesWithKiln(): Promise<TestTemplates> {
+  return locked([...common, ...forKiln])
+}
+
+async function locked(names: readonly string[]): Promise<TestTemplates> {
   const room = testRoom(join(cache, 'templates'), join(cache, 'store'))
   const lock = await waitForFolder(cache)
   try {
-    const changed = await copyTemplates(room.templatesFolder)
-    if (changed || !(await isLocked(room))) {
-      process.stderr.write('locking the templates on this machine first (once)\n')
-      await lockTemplate(room, 'debian-base')
-      await lockTemplate(room, 'node-service')
+    await copyTemplates(room.templatesFolder)
+    for (const name of names) {
+      if (await isLocked(room, name)) continue
+      process.stderr.write(`locking the template ${name} on this machine first (once)\n`)
+      await lockTemplate(room, name)
     }
   } finally {
     lock.release()
@@ -73,9 +86,8 @@ async function waitForFolder(folder: string): Promise<{ release: () => void }> {
   }
 }
 
-/** Copies what differs from the repository's templates, their locks aside; true when anything did. */
-async function copyTemplates(target: string): Promise<boolean> {
-  let changed = false
+/** Copies what differs from the repository's templates, their locks aside. */
+async function copyTemplates(target: string): Promise<void> {
   const entries = await readdir(source, { recursive: true, withFileTypes: true })
   for (const entry of entries) {
     if (!entry.isFile() || entry.name === 'template.lock') continue
@@ -86,14 +98,12 @@ async function copyTemplates(target: string): Promise<boolean> {
     if (present?.equals(wanted) === true) continue
     await mkdir(join(to, '..'), { recursive: true })
     await cp(from, to)
-    changed = true
   }
-  return changed
 }
 
-async function isLocked(room: TemplateRoom): Promise<boolean> {
+async function isLocked(room: TemplateRoom, name: string): Promise<boolean> {
   try {
-    await checkTemplate(room, 'node-service')
+    await checkLock(room, name)
     return true
   } catch (error) {
     if (error instanceof KilnError) return false

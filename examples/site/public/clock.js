@@ -1,0 +1,1 @@
+for (const time of document.querySelectorAll('time')) time.textContent = new Date().toLocaleTimeString()
