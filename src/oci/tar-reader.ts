@@ -74,7 +74,7 @@ async function nextEntry(input: ByteInput, limits: TarLimits): Promise<TarEntry 
     }
     const header = parseHeader(block)
     if (header.flag in readsExtension) await readExtension(input, header, { pending, limits })
-    else return checked(extended(header.entry, pending), limits)
+    else return checked(withoutStaleTarget(extended(header.entry, pending)), limits)
   }
 }
 
@@ -121,6 +121,16 @@ function extended(entry: TarEntry, { pax, longName, longLink }: Pending): TarEnt
     linkname: longLink ?? entry.linkname,
   }
   return pax === undefined ? named : applyPax(named, pax)
+}
+
+/**
+ * The engine writes a deletion as an empty file `.wh.<name>`. Where the kernel shares one inode between
+ * several, the second and later ones still carry a link's target, which no reader of files looks at.
+ */
+function withoutStaleTarget(entry: TarEntry): TarEntry {
+  const { type, name, size } = entry
+  const isDeletion = type === 'file' && size === 0 && /(^|\/)\.wh\.[^/]+$/.test(name)
+  return isDeletion ? { ...entry, linkname: '' } : entry
 }
 
 function checked(entry: TarEntry, limits: TarLimits): TarEntry {

@@ -60,6 +60,7 @@ test('Kiln builds its own image from its own repository', async () => {
   const { stdout: commit } = await execa('git', ['rev-parse', 'HEAD'], { cwd: path })
   const repository = { path, commit: () => Promise.resolve(commit) }
   const { result, steps } = await delivered(await kiln.api(), repository, commit)
+  console.log(steps.map((x) => `${x.name} ${(Date.parse(x.endedAt ?? '') - Date.parse(x.startedAt ?? '')) / 1000}`).join('\n'))
   expect(steps.map(({ name, state }) => `${name}: ${state}`)).toEqual([
     'source: done',
     'template: done',
@@ -155,8 +156,8 @@ async function start(): Promise<void> {
     ...(certificates === undefined ? [] : [`${certificates}:${certificates}:ro`]),
   ]
   await execa('docker', [
-    ...['run', '--detach', '--name', host, '--network', 'host', '--read-only', '--tmpfs', '/tmp'],
-    ...['--cap-drop', 'ALL', '--security-opt', 'no-new-privileges', '--group-add', String(gid)],
+    ...'run --detach --network host --read-only --tmpfs /tmp --cap-drop ALL'.split(' '),
+    ...`--security-opt no-new-privileges --group-add ${gid} --name ${host}`.split(' '),
     ...environment.flatMap((one) => ['--env', one]),
     ...mounts.flatMap((one) => ['--volume', one]),
     image,
