@@ -14,6 +14,7 @@ const inherited = [
   ...Object.keys(settings),
   'PATH',
   'HOME',
+  'USER',
   'LANG',
   'TMPDIR',
   'NODE_COMPILE_CACHE',

@@ -6,13 +6,9 @@ import type { Source } from '../domain/statement.ts'
 import type { BlobStore } from '../store/blob-store.ts'
 import type { Git } from './git.ts'
 import type { Head, Mirror } from './mirror.ts'
+import { maxSpecificationBytes } from './read-yaml.ts'
 import { parseRepository, parseRevision, type RepositoryRules } from './repository.ts'
-import {
-  maxSpecificationBytes,
-  parseSpecification,
-  specificationFile,
-  type Specification,
-} from './specification.ts'
+import { parseSpecification, specificationFile, type Specification } from './specification.ts'
 import { exportTree, readObject, readTree, type TreeEntry } from './tree.ts'
 
 /** A commit as the rest of the build needs it; what is large is in the store. */

@@ -60,7 +60,6 @@ test('Kiln builds its own image from its own repository', async () => {
   const { stdout: commit } = await execa('git', ['rev-parse', 'HEAD'], { cwd: path })
   const repository = { path, commit: () => Promise.resolve(commit) }
   const { result, steps } = await delivered(await kiln.api(), repository, commit)
-  console.log(steps.map((x) => `${x.name} ${(Date.parse(x.endedAt ?? '') - Date.parse(x.startedAt ?? '')) / 1000}`).join('\n'))
   expect(steps.map(({ name, state }) => `${name}: ${state}`)).toEqual([
     'source: done',
     'template: done',
@@ -72,6 +71,9 @@ test('Kiln builds its own image from its own repository', async () => {
     'read back and seal: done',
     'promote: done',
   ])
+  process.stderr.write(
+    `${steps.map((x) => `${x.name} ${(Date.parse(x.endedAt ?? '') - Date.parse(x.startedAt ?? '')) / 1000}`).join(', ')}\n`,
+  )
   // Nothing runs it as an instance: its one environment is promoted to by hand.
   expect(result['change']).toBeNull()
   image = `127.0.0.1:${Number(kiln.env['KILN_API_PORT']) + 1}/kiln@${String(result['digest'])}`
@@ -110,7 +112,12 @@ test('the image runs as its own user, read-only, and what is in it builds and se
     '+',
   ])
   await start()
-  const api = await eventually('the Kiln inside answers', 120, () => connect(home))
+  const api = await eventually('the Kiln inside answers', 180, () => connect(home)).catch(
+    async (cause: unknown) => {
+      const { stdout, stderr } = await engine('logs', '--tail', '20', host)
+      throw new Error(`the Kiln inside does not answer:\n${stdout}\n${stderr}`, { cause })
+    },
+  )
   const { result } = await delivered(api, repository, commit)
   expect(result['digest']).toMatch(/^sha256:[0-9a-f]{64}$/)
   const address = await eventually('dev serves', 120, async () => {
