@@ -43,6 +43,8 @@ const source = z.strictObject({
   tree: commit,
   committedAt: count,
   subject: line,
+  path: z.string().min(1).max(200).optional(),
+  content: digest.optional(),
 })
 
 const served = z.strictObject({ digest, definition: digest, sequence }).nullable()

@@ -3,6 +3,7 @@ import type { Operation } from '../src/domain/operation.ts'
 import type { Principal } from '../src/domain/statement.ts'
 import { builder, control, waiting } from './activities.ts'
 import { reportStatus } from './commit-status.ts'
+import { deliverApps, noSuchApp } from './deliver-apps.ts'
 import { ended, failureOf, step, throwIfFailed, track, type Tracked } from './tracking.ts'
 
 export const progressQuery = defineQuery<Operation>('progress')
@@ -15,14 +16,21 @@ export type DeliveryInput = {
   useCache: boolean
   principal: Principal
   requestedAt: string
+  /** Of a repository with several apps: only the one of this name. */
+  app?: string
+  /** Of a repository with several apps: only the one in this folder. */
+  path?: string
 }
 
-/** From a commit to its app's first environment: source, template, build, and the first promotion is asked for. */
+/**
+ * From a commit to its app's first environment: source, template, build, and the first promotion is asked
+ * for. A commit that holds several apps becomes one delivery for each of them.
+ */
 export async function deliverCommit(input: DeliveryInput): Promise<void> {
   const operation = track({
     id: input.id,
     kind: 'delivery',
-    subject: `${input.repository}@${input.revision}`,
+    subject: `${input.repository}@${input.revision}${input.path === undefined ? '' : `:${input.path}`}`,
     requestedBy: input.principal.name,
     requestedAt: input.requestedAt,
   })
@@ -36,6 +44,12 @@ export async function deliverCommit(input: DeliveryInput): Promise<void> {
       resource: input.repository,
     })
     const found = await findSource(operation, input)
+    if ('apps' in found) {
+      await deliverApps(operation, input, found)
+      return await status.succeeded('every app is delivered')
+    }
+    if (input.app !== undefined && input.app !== found.app)
+      throw noSuchApp(input.app, `it is one app: ${found.app}`)
     status.begin(found.app, found.source.commit)
     const template = await step(operation, 'template', (note) => {
       note(found.template)
@@ -75,11 +89,13 @@ export async function deliverCommit(input: DeliveryInput): Promise<void> {
   }
 }
 
-function findSource(operation: Tracked, { repository, revision }: DeliveryInput) {
+function findSource(operation: Tracked, { repository, revision, path }: DeliveryInput) {
   return step(operation, 'source', async (note) => {
-    const found = await builder.resolveSource({ repository, revision })
-    const { commit, subject } = found.source
-    note(`${found.app} ${commit.slice(0, 12)} ${subject}`.slice(0, 120))
+    const part = path === undefined ? {} : { path }
+    const found = await builder.resolveSource({ repository, revision, ...part })
+    const { commit, subject } = 'apps' in found ? found : found.source
+    const what = 'apps' in found ? `${found.apps.length} apps` : found.app
+    note(`${what} ${commit.slice(0, 12)} ${subject}`.slice(0, 120))
     return found
   })
 }

@@ -29,8 +29,16 @@ export async function rebuildArtifact(input: RebuildInput): Promise<void> {
     )
     const { repository } = record.source
     const found = await step(operation, 'source', () =>
-      builder.resolveSource({ repository, revision: record.source.commit, recorded: true }),
+      builder.resolveSource({
+        repository,
+        revision: record.source.commit,
+        recorded: true,
+        ...(record.source.path === undefined ? {} : { path: record.source.path }),
+      }),
     )
+    if ('apps' in found) {
+      throw ApplicationFailure.nonRetryable('the commit holds several apps', 'not_reproducible')
+    }
     if (found.source.tree !== record.source.tree) {
       throw ApplicationFailure.nonRetryable(
         `commit ${record.source.commit} has tree ${found.source.tree}, the record says ${record.source.tree}`,

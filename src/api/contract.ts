@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { isLabel } from '../domain/name.ts'
 import type { Answer, Input, Route } from './route.ts'
 import {
   document,
@@ -47,6 +48,8 @@ export const routes = {
       repository: longText,
       revision: z.string().min(1).max(250),
       useCache: z.boolean().default(true),
+      /** Of a commit that holds several apps: only this one. */
+      app: z.string().refine(isLabel, 'must be the name of an app').optional(),
     }),
   },
   startRebuild: {

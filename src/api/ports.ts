@@ -32,7 +32,7 @@ export type Asked = { principal: Principal; id: string }
 export interface Operations {
   startBuild(
     asked: Asked,
-    build: { repository: string; revision: string; useCache: boolean },
+    build: { repository: string; revision: string; useCache: boolean; app?: string | undefined },
   ): Promise<Operation>
   startRebuild(asked: Asked, rebuild: { digest: Digest }): Promise<Operation>
   promote(

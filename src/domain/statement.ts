@@ -18,6 +18,10 @@ export type Source = {
   /** Seconds since 1970; the build's clock. */
   committedAt: number
   subject: string
+  /** The app's folder, where the repository holds several; absent where it is one app. */
+  path?: string | undefined
+  /** Beside `path`: names the app's files and what else counts as its own (docs/kiln-yaml.md). */
+  content?: Digest | undefined
 }
 
 /** record role: an artifact whose signed provenance was read back and verified. Subject: the artifact. */

@@ -46,7 +46,7 @@ export async function signArtifact(dependencies: RecordDependencies, made: Made)
         app: found.app,
         source: { repository: found.source.repository, commit: found.source.commit },
         template: { name: template.name, lock: template.lock },
-        parameters: {},
+        parameters: found.source.path === undefined ? {} : { path: found.source.path },
         internalParameters: { kiln: dependencies.version },
         base: template.images.base,
         dependencies: made.dependencies,

@@ -1,6 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { canonicalJson, digestOfJson } from '../../signing/canonical.ts'
 import type { Digest } from '../domain/digest.ts'
+import type { Operation } from '../domain/operation.ts'
+import type { Principal } from '../domain/statement.ts'
 import type { CheckedTemplate } from '../domain/template.ts'
 import { ledgerActivities } from '../ledger/activities.ts'
 import type { WebhookMemory } from '../ledger/index-webhooks.ts'
@@ -113,20 +115,25 @@ function templatesIn(store: BlobStore) {
   }
 }
 
-/** A commit that a watch found: the same delivery as when a person names it. */
+type CommitDelivery = {
+  repository: string
+  commit: string
+  part?: { id: string; path: string; useCache: boolean; principal: Principal }
+}
+
+/** A commit that a watch found, or one app of it: the same delivery as when a person names it. */
 async function deliver(
   engine: Engine,
-  { repository, commit }: { repository: string; commit: string },
+  { repository, commit, part }: CommitDelivery,
   at: Date,
-): Promise<void> {
-  const id = deliveryId(repository, commit, '')
-  await engine.startDelivery({
-    id,
-    repository,
-    revision: commit,
+): Promise<Operation | null> {
+  const whole = {
+    id: deliveryId(repository, commit, ''),
     useCache: true,
-    principal: { name: 'kiln', kind: 'kiln' },
-    requestedAt: at.toISOString(),
-  })
-  await engine.awaitDelivery(id)
+    principal: { name: 'kiln', kind: 'kiln' } as const,
+  }
+  const input = { ...(part ?? whole), repository, revision: commit, requestedAt: at.toISOString() }
+  await engine.startDelivery(input)
+  await engine.awaitDelivery(input.id)
+  return engine.progress(input.id)
 }

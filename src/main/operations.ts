@@ -47,7 +47,10 @@ export function createOperations(dependencies: Dependencies): Operations {
   }
 }
 
-/** A delivery takes its build with it: nobody else waits for that one by this id. */
+/**
+ * A delivery takes its build with it, and that of several apps the delivery of each: nobody else waits for
+ * those by these ids.
+ */
 async function cancelOwn(
   engine: Engine,
   operation: Operation,
@@ -58,6 +61,11 @@ async function cancelOwn(
   const { build } = operation.result
   if (operation.kind === 'delivery' && typeof build === 'string') await engine.cancelWorkflow(build)
   await engine.cancelWorkflow(operation.id)
+  for (const [name, id] of Object.entries(operation.result)) {
+    if (!name.startsWith('delivery of ') || typeof id !== 'string') continue
+    const part = await readOperation(engine, id)
+    if (part !== undefined && !hasEnded(part)) await cancelOwn(engine, part, principal)
+  }
 }
 
 type Starts = Pick<
@@ -86,10 +94,12 @@ function starts({ engine, ledger, now }: Dependencies): Starts {
     return must(id)
   }
   return {
-    async startBuild({ principal, id: asked }, { repository, revision, useCache }) {
-      const id = deliveryId(repository, revision, asked)
+    async startBuild({ principal, id: asked }, { repository, revision, useCache, app }) {
+      const whole = deliveryId(repository, revision, asked)
+      const id = app === undefined ? whole : `delivery.${tailFrom(whole, app)}`
       const requestedAt = now().toISOString()
-      await engine.startDelivery({ id, repository, revision, useCache, principal, requestedAt })
+      const input = { id, repository, revision, useCache, principal, requestedAt }
+      await engine.startDelivery(app === undefined ? input : { ...input, app })
       return must(id)
     },
     async startRebuild({ principal, id: asked }, { digest }) {

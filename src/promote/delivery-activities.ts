@@ -3,7 +3,8 @@ import type { PipelineStep } from '../domain/definition.ts'
 import type { Digest } from '../domain/digest.ts'
 import { KilnError } from '../domain/error.ts'
 import type { Ledger } from '../domain/ledger.ts'
-import type { Principal, Source } from '../domain/statement.ts'
+import type { Operation } from '../domain/operation.ts'
+import type { FactOf, Principal, Source } from '../domain/statement.ts'
 import type { CheckedTemplate } from '../domain/template.ts'
 
 /** What a commit says, as the source room found it. */
@@ -24,6 +25,13 @@ type BuildRequest = {
   requestedBy: string
 }
 
+/** `part`: one app of a commit that holds several; its operation's id follows from the whole's. */
+type CommitDelivery = {
+  repository: string
+  commit: string
+  part?: { id: string; path: string; useCache: boolean; principal: Principal }
+}
+
 type Dependencies = {
   ledger: () => Promise<Ledger>
   digestOfJson: (value: unknown) => Digest
@@ -35,8 +43,24 @@ type Dependencies = {
   /** Starts a workflow, or joins it when it runs already, and waits for its end. */
   engine: {
     build: (request: BuildRequest) => Promise<Digest>
-    deliver: (request: { repository: string; commit: string }) => Promise<void>
+    deliver: (request: CommitDelivery) => Promise<Operation | null>
   }
+}
+
+/**
+ * The app's newest artifact, when what makes it is what this commit holds. An older one does not count:
+ * a commit that takes a change back is a change, and goes its way through the environments.
+ */
+function unchanged(
+  sealed: readonly FactOf<'sealed'>[],
+  { found, template }: { found: Found; template: CheckedTemplate },
+): FactOf<'sealed'> | undefined {
+  const newest = sealed.findLast(({ body }) => body.app === found.app)
+  const { content, path } = found.source
+  if (newest === undefined || content === undefined) return undefined
+  const { source, template: made } = newest.body
+  const same = source.content === content && source.path === path && made.lock === template.lock
+  return same ? newest : undefined
 }
 
 export type DeliveryActivities = ReturnType<typeof deliveryActivities>
@@ -53,26 +77,35 @@ export function deliveryActivities({ ledger, digestOfJson, templates, engine }: 
         throw new KilnError('forbidden', verdict.message, { place: verdict.rule })
     },
 
-    /** The build's id: the hash of what goes into it. `artifact` is set when it was sealed before. */
+    /**
+     * The build's id: the hash of what goes into it. `artifact` is set when it was sealed before, and when
+     * the app is one of several in its repository and its newest artifact was made of the same files: then
+     * the id is that one's.
+     */
     async identifyBuild({ found, template }: { found: Found; template: CheckedTemplate }) {
+      const { path } = found.source
       const hash = digestOfJson({
         version: 1,
         app: found.app,
         commit: found.source.commit,
         tree: found.source.tree,
         lock: template.lock,
+        ...(path === undefined ? {} : { path }),
       })
       const id = `build:${hash.slice('sha256:'.length)}`
       await templates.put(template)
-      const known = [...(await ledger()).sealed.values()].find((sealed) => sealed.body.build === id)
-      return { id, artifact: known?.artifact ?? null }
+      const sealed = [...(await ledger()).sealed.values()]
+      const known =
+        sealed.find(({ body }) => body.build === id) ?? unchanged(sealed, { found, template })
+      return { id: known?.body.build ?? id, artifact: known?.artifact ?? null }
     },
 
     async runBuild(request: BuildRequest): Promise<Digest> {
       return engine.build(request)
     },
 
-    async runDelivery(request: { repository: string; commit: string }): Promise<void> {
+    /** The delivery as it ended, good or bad. */
+    async runDelivery(request: CommitDelivery): Promise<Operation | null> {
       return engine.deliver(request)
     },
 

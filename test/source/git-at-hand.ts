@@ -3,7 +3,8 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { execa } from 'execa'
 import { repackTar } from '../../src/oci/context.ts'
-import { sourceActivities } from '../../src/source/activities.ts'
+import { sourceActivities, type SourceActivities } from '../../src/source/activities.ts'
+import type { FoundSource } from '../../src/source/read-source.ts'
 import { createGit } from '../../src/source/git.ts'
 import { createMirror } from '../../src/source/mirror.ts'
 import { openFolderStore } from '../../src/store/folder-store.ts'
@@ -49,11 +50,23 @@ export async function gitAtHand(limits: { maxPackBytes?: number } = {}) {
     git,
     mirror,
     store,
-    activities,
+    activities: {
+      ...activities,
+      /** Of a repository that is one app. */
+      async resolveSource(input: ResolveInput): Promise<FoundSource> {
+        const found = await activities.resolveSource(input)
+        if ('apps' in found) throw new Error('the repository holds several apps')
+        return found
+      },
+    },
+    /** Of any repository. */
+    resolve: activities.resolveSource,
     abort: () => aborting.abort(),
     close: () => rm(root, { recursive: true, force: true }),
   }
 }
+
+type ResolveInput = Parameters<SourceActivities['resolveSource']>[0]
 
 export type GitAtHand = Awaited<ReturnType<typeof gitAtHand>>
 

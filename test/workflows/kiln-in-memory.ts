@@ -265,17 +265,19 @@ function controlActivities({
       },
       engine: {
         build: engine.build,
-        async deliver({ repository, commit }) {
-          const id = deliveryId(repository, commit, '')
-          await engine.startDelivery({
-            id,
+        async deliver({ repository, commit, part }) {
+          const input = {
+            id: deliveryId(repository, commit, ''),
+            useCache: true,
+            principal: { name: 'kiln', kind: 'kiln' } as const,
+            ...part,
             repository,
             revision: commit,
-            useCache: true,
-            principal: { name: 'kiln', kind: 'kiln' },
             requestedAt: now().toISOString(),
-          })
-          await engine.awaitDelivery(id)
+          }
+          await engine.startDelivery(input)
+          await engine.awaitDelivery(input.id)
+          return engine.progress(input.id)
         },
       },
     }),

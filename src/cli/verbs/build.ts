@@ -3,15 +3,18 @@ import { KilnError } from '../../domain/error.ts'
 import { begin, withWork, type WorkOptions } from './changes.ts'
 import type { Verb } from './verb.ts'
 
-type Options = WorkOptions & { cache: boolean }
+type Options = WorkOptions & { cache: boolean; app?: string }
 
 export const build: Verb = (program, run) => {
   withWork(program.command('build <repository@commit>'))
     .description('build an artifact from a commit, and begin its way through the environments')
     .option('--no-cache', 'build every step anew')
+    .option('--app <name>', 'of a repository with several apps: only this one')
     .action(
       run<Options>(async (session, { args: [source = ''], options }) => {
-        const body = { ...parseSource(source, session.cli.folder), useCache: options.cache }
+        const { app, cache: useCache } = options
+        const from = parseSource(source, session.cli.folder)
+        const body = { ...from, useCache, ...(app === undefined ? {} : { app }) }
         const kiln = await session.cli.connect()
         return begin(session, options, { kiln, start: (call) => kiln.startBuild({ body }, call) })
       }),
