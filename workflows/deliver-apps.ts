@@ -1,4 +1,4 @@
-import { ApplicationFailure } from '@temporalio/workflow'
+import { ApplicationFailure, isCancellation } from '@temporalio/workflow'
 import type { Failure, Operation } from '../src/domain/operation.ts'
 import type { FoundApp, FoundApps } from '../src/source/read-source.ts'
 import { waiting } from './activities.ts'
@@ -25,8 +25,8 @@ export async function deliverApps(
   const ends = await Promise.all(
     apps.map((app) =>
       deliverApp(operation, { input, commit: found.commit, app }).catch((error: unknown) => {
-        if (error instanceof ApplicationFailure) return 'failed' as const
-        throw error
+        if (isCancellation(error)) throw error
+        return 'failed' as const
       }),
     ),
   )
@@ -99,7 +99,7 @@ function someFailed(
     code: first?.app === null ? first.fault.code : 'build_failed',
     message: `${failed.length} of ${of} apps failed: ${names.join(', ')}`,
     place: first === undefined ? null : `${first.path}/kiln.yaml`,
-    fix: first?.app == null ? null : `kiln operations ${id}.${first.app}`,
+    fix: typeof first?.app !== 'string' ? null : `kiln operations ${id}.${first.app}`,
     lines,
   })
 }

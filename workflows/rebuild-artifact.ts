@@ -58,6 +58,7 @@ export async function rebuildArtifact(input: RebuildInput): Promise<void> {
         template: record.template,
         source: { ...found.source, repository },
         useCache: false,
+        like: input.digest,
       }),
     )
     await step(operation, 'compare', (note) => {

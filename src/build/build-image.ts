@@ -5,7 +5,8 @@ import { KilnError } from '../domain/error.ts'
 import type { Source } from '../domain/statement.ts'
 import type { CheckedTemplate } from '../domain/template.ts'
 import { packContext } from '../oci/context.ts'
-import { openBlob } from '../oci/read-image.ts'
+import { repositoryLabel } from '../oci/config.ts'
+import { openBlob, readImage } from '../oci/read-image.ts'
 import type { CanonicalArtifact } from './canonicalise.ts'
 import { canonicalise } from './canonicalise.ts'
 import { buildArguments, type BuildEngine } from './engine.ts'
@@ -24,6 +25,8 @@ export type BuildImageInput = {
   source: Source
   /** Whether the engine may reuse steps of earlier builds of the app. */
   useCache: boolean
+  /** The artifact that is made again: its config's form is kept. */
+  like?: Digest
 }
 export type BuildImageResult = CanonicalArtifact & {
   /** OCI manifest of the base image that the artifact stands on. */
@@ -64,7 +67,8 @@ export async function buildImage(
       onText: (piece) => log.write(piece),
     })
     log.end()
-    const artifact = await canonicalise(deps, { manifest, base, app, source })
+    const namesRepository = input.like !== undefined && (await saysWhere(deps, input.like))
+    const artifact = await canonicalise(deps, { manifest, base, app, source, namesRepository })
     deps.log(build, `artifact: ${artifact.artifact}`)
     return { ...artifact, base }
   } catch (error) {
@@ -76,6 +80,11 @@ export async function buildImage(
     }
     throw error instanceof KilnError ? explained(error, { dockerfile, log }) : error
   }
+}
+
+async function saysWhere({ store }: BuildDependencies, artifact: Digest): Promise<boolean> {
+  const { config } = await readImage(store, artifact)
+  return repositoryLabel in (config.config?.Labels ?? {})
 }
 
 async function contextOf(

@@ -1,10 +1,9 @@
 import type { Digest } from '../domain/digest.ts'
 import { KilnError } from '../domain/error.ts'
-import type { Source } from '../domain/statement.ts'
 import { readBaseTree } from '../oci/base-tree.ts'
 import { writeCanonicalLayer } from '../oci/canonical-layer.ts'
 import { planLayer, settledTree } from '../oci/changes.ts'
-import { artifactConfig } from '../oci/config.ts'
+import { artifactConfig, type ArtifactFacts } from '../oci/config.ts'
 import { writeFilesManifest } from '../oci/files-manifest.ts'
 import type { Descriptor } from '../oci/image.ts'
 import { mediaTypes } from '../oci/image.ts'
@@ -33,7 +32,7 @@ type Folders = { store: BlobStore; scratchFolder: string; cacheFolder: string }
  */
 export async function canonicalise(
   folders: Folders,
-  built: { manifest: Uint8Array; base: Digest; app: string; source: Source },
+  built: ArtifactFacts & { manifest: Uint8Array; base: Digest },
 ): Promise<CanonicalArtifact> {
   const { store } = folders
   const base = await readImage(store, built.base)
@@ -87,7 +86,7 @@ async function writeArtifact(
     base: StoredImage
     image: StoredImage
     layer: { digest: Digest; size: number } | null
-    built: { app: string; source: Source }
+    built: ArtifactFacts
   },
 ): Promise<Descriptor> {
   const { base, image, layer, built } = given

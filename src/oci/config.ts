@@ -7,15 +7,28 @@ import type { EngineConfig } from './read-image.ts'
 /** `uid` or `uid:gid`, and not root: a name would mean whatever the image's own /etc/passwd says. */
 const numericUser = /^[1-9][0-9]{0,9}(:[0-9]{1,10})?$/
 
+export const repositoryLabel = 'org.opencontainers.image.source'
+
+/** What an artifact's config says of where it comes from. */
+export type ArtifactFacts = {
+  app: string
+  source: Source
+  /**
+   * Only to make an artifact again that says so: until 0.1.0 the config named the repository's address,
+   * and one commit read through two addresses had two digests (ADR 5).
+   */
+  namesRepository?: boolean
+}
+
 /**
  * The config of the artifact: an allow-list of what the engine's says, and the commit's time. Throws
  * `invalid_image` when it would run as root or as somebody with a name.
  */
 export function artifactConfig(
   engine: EngineConfig,
-  facts: { app: string; source: Source; diffIds: readonly Digest[] },
+  facts: ArtifactFacts & { diffIds: readonly Digest[] },
 ): ImageConfig {
-  const { app, source, diffIds } = facts
+  const { app, source, diffIds, namesRepository = false } = facts
   const created = timeText(source.committedAt)
   const { User, Env, Entrypoint, Cmd, WorkingDir, StopSignal } = engine.config ?? {}
   if (!numericUser.test(User ?? '')) {
@@ -38,7 +51,7 @@ export function artifactConfig(
       Labels: {
         'org.opencontainers.image.created': created,
         'org.opencontainers.image.revision': source.commit,
-        'org.opencontainers.image.source': source.repository,
+        ...(namesRepository ? { [repositoryLabel]: source.repository } : {}),
         'org.opencontainers.image.title': app,
       },
     },

@@ -32,6 +32,7 @@ const engineConfig = z.object({
       Cmd: words,
       WorkingDir: z.string().nullish(),
       StopSignal: z.string().nullish(),
+      Labels: z.record(z.string(), z.string()).nullish(),
     })
     .nullish(),
   rootfs: z.object({ type: z.literal('layers'), diff_ids: z.array(digest) }),

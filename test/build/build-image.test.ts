@@ -10,6 +10,7 @@ import type { Digest } from '../../src/domain/digest.ts'
 import { parseFilesManifest, type FileRecord } from '../../src/oci/files-manifest.ts'
 import type { ImageConfig, Manifest } from '../../src/oci/image.ts'
 import { openBlob } from '../../src/oci/read-image.ts'
+import { writeImage } from '../../src/oci/write-image.ts'
 import type { BuildRoom } from '../helpers/build-room.ts'
 import { buildRoom, busyboxBase, putContext, source, testTemplate } from '../helpers/build-room.ts'
 import { collect, sample, samplesOf, type Sample } from '../helpers/tar.ts'
@@ -33,7 +34,7 @@ const unique = () => `build:${crypto.randomUUID()}`
 
 async function build(
   dockerfile: string,
-  more: { in?: BuildRoom; build?: string } = {},
+  more: { in?: BuildRoom; build?: string; like?: Digest; repository?: string } = {},
 ): Promise<BuildImageResult> {
   const at = more.in ?? room
   return at.activities.buildImage({
@@ -42,8 +43,9 @@ async function build(
     context: await putContext(at, { 'server.js': 'hello', 'lib/one.js': '1' }),
     dependencies: null,
     template: await testTemplate(at, base, dockerfile),
-    source,
+    source: { ...source, repository: more.repository ?? source.repository },
     useCache: true,
+    ...(more.like === undefined ? {} : { like: more.like }),
   })
 }
 
@@ -135,13 +137,28 @@ test('the artifact is the base and one canonical layer, under a config of our ow
       Labels: {
         'org.opencontainers.image.created': '2025-10-09T08:53:20Z',
         'org.opencontainers.image.revision': source.commit,
-        'org.opencontainers.image.source': source.repository,
         'org.opencontainers.image.title': app,
       },
     },
     rootfs: { type: 'layers', diff_ids: manifest.layers.map(({ digest }) => digest) },
     history: [0, 1].map(() => ({ created: '2025-10-09T08:53:20Z', created_by: 'kiln' })),
   })
+})
+
+test('one commit read through two addresses is one artifact, and an older form is made again as it was', async () => {
+  const dockerfile = `FROM base\nCOPY app/ /srv/app/\n${ending}`
+  const now = await build(dockerfile)
+  expect((await build(dockerfile, { repository: '/elsewhere' })).artifact).toBe(now.artifact)
+  const manifest = await json<Manifest>(now.artifact)
+  const config = await json<ImageConfig>(manifest.config.digest)
+  const label = { 'org.opencontainers.image.source': '/elsewhere' }
+  const labelled = { ...config.config, Labels: { ...config.config.Labels, ...label } }
+  const old = await writeImage(room.store, {
+    config: { ...config, config: labelled },
+    layers: manifest.layers,
+  })
+  const again = await build(dockerfile, { repository: '/elsewhere', like: old.digest })
+  expect(again.artifact).toBe(old.digest)
 })
 
 test('the per-file manifest tells the whole root file system', async () => {

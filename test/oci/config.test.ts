@@ -42,3 +42,25 @@ test('only what is on the list comes through', () => {
   })
   expect(Object.keys(configOf(noisy).config)).toEqual(['User', 'StopSignal', 'Labels'])
 })
+
+test('the repository’s address is not in it: one commit has one digest, wherever it was read', () => {
+  const engine: EngineConfig = {
+    architecture: 'amd64',
+    os: 'linux',
+    config: { User: '901:901' },
+    rootfs: { type: 'layers', diff_ids: [] },
+  }
+  const at = (repository: string, namesRepository?: boolean) =>
+    artifactConfig(engine, {
+      app: 'hello',
+      source: { ...source, repository },
+      diffIds: [digest],
+      ...(namesRepository === undefined ? {} : { namesRepository }),
+    })
+  expect(at('https://one.test/a')).toEqual(at('git@two.test:b'))
+  // An artifact that was made before still has the config that it had.
+  expect(at('https://one.test/a', true).config.Labels).toEqual({
+    ...at('https://one.test/a').config.Labels,
+    'org.opencontainers.image.source': 'https://one.test/a',
+  })
+})

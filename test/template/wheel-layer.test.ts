@@ -142,10 +142,11 @@ test('pip is asked for one wheel of one version, and what it gives is stored und
   ])
 })
 
+const nothingThere: Run = () =>
+  Promise.resolve({ exitCode: 1, stdout: '', stderr: 'ERROR: No matching distribution\n' })
+
 test('an index without the wheel is input_unavailable, with what pip said', async () => {
-  const run: Run = () =>
-    Promise.resolve({ exitCode: 1, stdout: '', stderr: 'ERROR: No matching distribution\n' })
-  const room = { store: memoryStore().store, run, scratch: await scratch() }
+  const room = { store: memoryStore().store, run: nothingThere, scratch: await scratch() }
   await expect(downloadWheel(room, { pypi: 'tool-bin', version: '9.9' })).rejects.toMatchObject({
     code: 'input_unavailable',
     lines: ['ERROR: No matching distribution'],
