@@ -39,7 +39,10 @@ export async function workflowBundle(folder: string): Promise<string> {
   const there = await stat(path).catch(() => undefined)
   if (there !== undefined) return path
   const { bundleWorkflowCode } = await import('@temporalio/worker')
-  const quiet = { log() {}, trace() {}, debug() {}, info() {}, warn() {}, error() {} }
+  const quiet = {
+    ...{ log() {}, trace() {}, debug() {}, info() {}, warn() {} },
+    error: (message: string) => void process.stderr.write(`${message}\n`),
+  }
   const { code } = await bundleWorkflowCode({
     workflowsPath: join(root, 'workflows/index.ts'),
     logger: quiet,
