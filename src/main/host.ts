@@ -4,6 +4,7 @@ import { runtimeActivities, type RuntimeActivities } from '../runtime/activities
 import { openFence } from '../runtime/fence.ts'
 import { pullFrom } from '../runtime/image.ts'
 import { createJudge } from '../runtime/judge.ts'
+import { createLiveness } from '../runtime/liveness.ts'
 import { collectLogs } from '../runtime/logs.ts'
 import { secretActivities } from '../runtime/secret-source.ts'
 import { watchInstances } from '../runtime/watch.ts'
@@ -40,6 +41,7 @@ await runProcess('host', async ({ config, paths, logger, crashPoint }) => {
   const shared = { fence, logger, now, activity: temporalActivity, crashPoint }
   const onEngine = { ...shared, docker, naming }
   const edge = openHostEdge(config, shared)
+  const liveness = createLiveness()
   const secrets = hostSecrets(config, process.env)
   const room = openEdgeRoom({
     ...shared,
@@ -52,22 +54,25 @@ await runProcess('host', async ({ config, paths, logger, crashPoint }) => {
       admission: createAdmission(view, fence.deny),
       pull: pullFrom(docker, registry),
       secrets,
+      isUnresponsive: liveness.isUnresponsive,
     }),
     ...secretActivities(secrets),
     ...room.activities,
   }
   const client = await connectClient(config.temporal.address)
   const engine = createEngine({ client, host: config.hostName })
+  const expected = createExpected(view)
   const judge = createJudge({
     ...onEngine,
     secrets: secrets.files,
-    expected: createExpected(view),
+    expected,
     edge: room.mend,
     onDrift: engine.drift,
   })
   const stopping = new AbortController()
   const house = keepHouse(() => pruneHost({ config, view, docker }), logger)
   const background = Promise.all([
+    liveness.watch({ ...onEngine, expected, onDrift: engine.drift }, stopping.signal),
     edge.watch(stopping.signal),
     watchInstances({ ...onEngine, judge }, stopping.signal),
     collectLogs({ docker, naming, folder: paths.instanceLogs, logger }, stopping.signal),

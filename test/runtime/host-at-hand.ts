@@ -49,7 +49,9 @@ export type HostAtHand = Awaited<ReturnType<typeof hostAtHand>>
  * One host on the real engine with names of its own, and the ledger's answers at hand: `admitted` holds
  * which artifacts it admits, `definitions` what the digests mean.
  */
-export async function hostAtHand(options: { docker?: DockerClient } = {}) {
+export async function hostAtHand(
+  options: { docker?: DockerClient; isUnresponsive?: (id: string) => boolean } = {},
+) {
   const prefix = `kt${randomBytes(4).toString('hex')}`
   const folder = await mkdtemp(join(tmpdir(), 'kiln-host-'))
   const own = options.docker ?? docker
@@ -84,6 +86,7 @@ export async function hostAtHand(options: { docker?: DockerClient } = {}) {
       logger,
       now: () => new Date(),
       activity: attempt,
+      isUnresponsive: options.isUnresponsive ?? (() => false),
     })
 
   let current: HostFence = await openFence({ folder })
