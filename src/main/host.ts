@@ -61,18 +61,12 @@ await runProcess('host', async ({ config, paths, logger, crashPoint }) => {
   }
   const client = await connectClient(config.temporal.address)
   const engine = createEngine({ client, host: config.hostName })
-  const expected = createExpected(view)
-  const judge = createJudge({
-    ...onEngine,
-    secrets: secrets.files,
-    expected,
-    edge: room.mend,
-    onDrift: engine.drift,
-  })
+  const watched = { ...onEngine, expected: createExpected(view), onDrift: engine.drift }
+  const judge = createJudge({ ...watched, secrets: secrets.files, edge: room.mend })
   const stopping = new AbortController()
   const house = keepHouse(() => pruneHost({ config, view, docker }), logger)
   const background = Promise.all([
-    liveness.watch({ ...onEngine, expected, onDrift: engine.drift }, stopping.signal),
+    liveness.watch(watched, stopping.signal),
     edge.watch(stopping.signal),
     watchInstances({ ...onEngine, judge }, stopping.signal),
     collectLogs({ docker, naming, folder: paths.instanceLogs, logger }, stopping.signal),
