@@ -22,6 +22,7 @@ import { secret } from './verbs/secret.ts'
 import { template } from './verbs/template.ts'
 import type { Run, Verb } from './verbs/verb.ts'
 import { watch } from './verbs/watch.ts'
+import { webhook } from './verbs/webhook.ts'
 
 /** In the order of `kiln --help`. */
 const verbs: readonly Verb[] = [
@@ -31,6 +32,7 @@ const verbs: readonly Verb[] = [
   rebuild,
   watch,
   repository,
+  webhook,
   environments,
   promote,
   rollback,

@@ -25,6 +25,7 @@ const examples: Record<string, readonly string[]> = {
   watch: ['/srv/hello'],
   'watch list': [],
   'watch remove': ['watch.1'],
+  'webhook list': [],
   'repository add': ['https://git.example.org/acme/shop.git', '--token-file', '/etc/kiln/token'],
   'repository list': [],
   'repository remove': ['https://git.example.org/acme/shop.git'],
