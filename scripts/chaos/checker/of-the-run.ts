@@ -3,15 +3,20 @@ import type { Change, Facts, Key } from './facts.ts'
 import type { Log } from './log.ts'
 import { verdictOf, type Verdict } from './verdict.ts'
 
-/** Containers that people made by hand are not Kiln's doing. */
+/** What happens to a container after somebody laid hands on it is not Kiln's doing alone. */
 function ownContainers({
   containers,
   disturbances,
-}: Pick<Evidence, 'containers' | 'disturbances'>) {
-  const byHand = new Set(disturbances.flatMap((one) => one.containers))
+}: Pick<Evidence, 'containers' | 'disturbances'>): {
+  own: ContainerEvent[]
+  byHand: ReadonlyMap<string, number>
+} {
+  const byHand = new Map(disturbances.flatMap((one) => one.containers.map((id) => [id, one.at])))
   return {
     byHand,
-    own: containers.filter(({ id, environment }) => environment !== '' && !byHand.has(id)),
+    own: containers.filter(
+      ({ id, at, environment }) => environment !== '' && at < (byHand.get(id) ?? Infinity),
+    ),
   }
 }
 
