@@ -4,9 +4,9 @@ import { dirname, join } from 'node:path'
 import { KilnError } from '../src/domain/error.ts'
 import { roles, type Role } from '../src/domain/role.ts'
 import { toBase64 } from './base64.ts'
-import { encodeState, stateFile } from './checkpoint-state.ts'
+import { encodeState, stateFile, type SignedCheckpoint } from './checkpoint-state.ts'
 import { keyHintOf, spkiOf } from './public-key.ts'
-import type { TrustRoot } from './trust.ts'
+import { currentKey, type TrustRoot } from './trust.ts'
 
 /** The private keys; they never leave the signer's process. */
 export type SignerKeys = { roles: Readonly<Record<Role, KeyObject>>; log: KeyObject }
@@ -55,19 +55,53 @@ function fileOf(name: Role | 'log'): string {
 }
 
 async function createKeys(directory: string, origin: string): Promise<void> {
+  const files = names.map((name) => {
+    const { privateKey } =
+      name === 'log'
+        ? generateKeyPairSync('ed25519')
+        : generateKeyPairSync('ec', { namedCurve: 'prime256v1' })
+    return {
+      name: fileOf(name),
+      content: String(privateKey.export({ format: 'pem', type: 'pkcs8' })),
+    }
+  })
+  await placeKeys(directory, files, { origin, last: null })
+}
+
+/** A file of the keys folder, its PEM. */
+export type KeyFile = { name: string; content: string }
+
+/** Throws `verification_failed` unless the files are the private halves of the current keys of the trust root. */
+export function demandKeysOf(trust: TrustRoot, files: readonly KeyFile[]): void {
+  for (const name of names) {
+    const wanted = name === 'log' ? trust.logKey : currentKey(trust, name).publicKey
+    const content = files.find((file) => file.name === fileOf(name))?.content ?? ''
+    if (publicHalf(content) !== wanted) {
+      throw new KilnError('verification_failed', `${fileOf(name)} is not the key of the trust root`)
+    }
+  }
+}
+
+function publicHalf(pem: string): string | null {
+  try {
+    return toBase64(publicDer(createPrivateKey(pem)))
+  } catch {
+    return null
+  }
+}
+
+/** Makes the folder of keys, whole or not at all; never over one that is there. */
+export async function placeKeys(
+  directory: string,
+  files: readonly KeyFile[],
+  state: { origin: string; last: SignedCheckpoint | null },
+): Promise<void> {
   await mkdir(dirname(directory), { recursive: true })
   const temporary = await mkdtemp(`${directory}.new-`)
   try {
     await chmod(temporary, 0o700)
-    for (const name of names) {
-      const { privateKey } =
-        name === 'log'
-          ? generateKeyPairSync('ed25519')
-          : generateKeyPairSync('ec', { namedCurve: 'prime256v1' })
-      const pem = privateKey.export({ format: 'pem', type: 'pkcs8' })
-      await write(join(temporary, fileOf(name)), String(pem))
-    }
-    await write(join(temporary, stateFile), encodeState({ origin, last: null }))
+    for (const { name, content } of files) await write(join(temporary, name), content)
+    await write(join(temporary, stateFile), encodeState(state))
     await syncFolder(temporary)
     await rename(temporary, directory)
     await syncFolder(dirname(directory))

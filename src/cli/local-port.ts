@@ -74,6 +74,36 @@ export type PruneReport = {
   wanted: number
 }
 
+/** Where a passphrase comes from; `none`: the signing keys are left out, as the person said. */
+export type Passphrase =
+  | { kind: 'text'; text: string }
+  | { kind: 'file'; path: string }
+  | { kind: 'variable'; name: string }
+  | { kind: 'none' }
+
+export type BackupReport = {
+  folder: string
+  /** Entries of the log as it was when the backup began. */
+  entries: number
+  objects: number
+  bytes: number
+  /** What was not there from an earlier backup. */
+  copied: number
+  copiedBytes: number
+  keys: 'encrypted' | 'left out'
+}
+
+export type RestoreReport = {
+  home: string
+  /** The object store that was restored into. */
+  store: string
+  entries: number
+  madeAt: string
+  keys: 'restored' | 'left out'
+  /** What serves once Kiln is up. */
+  environments: readonly { environment: string; digest: string; instances: number }[]
+}
+
 /**
  * What the command line does on this machine without the server. `src/main/local.ts` composes it;
  * it is loaded only when one of these verbs runs. Errors are `KilnError`s.
@@ -108,6 +138,10 @@ export interface LocalVerbs {
   ): Promise<{ address: string; branches: readonly { branch: string; commit: string }[] }>
   fsck(report: Report): Promise<FsckReport>
   prune(dryRun: boolean): Promise<PruneReport>
+  /** Copies all that is needed to serve again, while Kiln runs or not; adds to a backup that is there. */
+  backup(folder: string, passphrase: Passphrase, report: Report): Promise<BackupReport>
+  /** Makes an empty home from a backup, checked whole before. */
+  restore(folder: string, passphrase: Passphrase, report: Report): Promise<RestoreReport>
   /** Rebuilds the SQL fold; only while no server runs, which has the index open. */
   reindex(): Promise<{ entries: number; digest: string }>
 }

@@ -14,6 +14,7 @@ import { operations } from './verbs/operations.ts'
 import { promote } from './verbs/promote.ts'
 import { prune } from './verbs/prune.ts'
 import { rebuild } from './verbs/rebuild.ts'
+import { recovery } from './verbs/recovery.ts'
 import { release } from './verbs/release.ts'
 import { repository } from './verbs/repository.ts'
 import { rollback } from './verbs/rollback.ts'
@@ -44,6 +45,7 @@ const verbs: readonly Verb[] = [
   logs,
   operations,
   audit,
+  recovery,
 ]
 
 type Common = { json?: boolean; progress?: ProgressMode }

@@ -38,6 +38,8 @@ export type EdgeDependencies = {
   entrance?: Entrance | null
   /** Shared with others that change HAProxy's files; absent: one of its own. */
   edge?: Edge
+  /** The environment's place among all there ever were, from 0, the same for ever; decides its port. */
+  placeOf?: (environment: EnvironmentName) => number | undefined
   fence: EffectFence
   /** A definition's content, checked against its digest. */
   definition: (digest: Digest) => Promise<Definition>
@@ -123,7 +125,7 @@ function activitiesOf(context: Context) {
 type Context = EdgeDependencies & { edge: Edge; crashPoint: (name: string) => void }
 
 async function ensure(
-  { edge, paths, ports, haproxy, crashPoint, logger }: Context,
+  { edge, paths, ports, placeOf, haproxy, crashPoint, logger }: Context,
   environment: EnvironmentName,
 ): Promise<{ address: string; port: number }> {
   const known = environmentIn(await edge.read(), environment)
@@ -131,7 +133,7 @@ async function ensure(
     return { address: edgeAddress, port: known.port }
   }
   const state = await edge.write(
-    (now) => withFreePort(now, environment, ports),
+    (now) => withFreePort(now, environment, { ...ports, place: placeOf?.(environment) }),
     async () => {
       await reload(paths, haproxy ?? 'haproxy')
       crashPoint('edge.reloaded')

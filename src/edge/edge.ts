@@ -97,16 +97,21 @@ export function haproxyCommand(paths: EdgePaths, haproxy = 'haproxy'): readonly 
 
 export type PortRange = { first: number; last: number }
 
-/** Gives the environment a port that no other has and no program listens on. */
+/**
+ * Gives the environment a port that no other has and no program listens on: the one it had, else the one
+ * of its place among all, so that an edge whose files were lost comes back as it was, else any.
+ */
 export async function withFreePort(
   state: EdgeState,
   environment: EnvironmentName,
-  { first, last }: PortRange,
+  { first, last, place }: PortRange & { place?: number | undefined },
 ): Promise<EdgeState> {
   const taken = new Set(state.environments.map((one) => one.port))
   const own = environmentIn(state, environment)?.port
   if (own !== undefined && (await isFree(own))) return state
-  for (let port = first; port <= last; port++) {
+  const preferred = place === undefined ? [] : [first + place].filter((port) => port <= last)
+  const all = Array.from({ length: last - first + 1 }, (_, n) => first + n)
+  for (const port of [...preferred, ...all]) {
     if (!taken.has(port) && (await isFree(port))) return withPort(state, environment, port)
   }
   throw new KilnError(

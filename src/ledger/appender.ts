@@ -19,7 +19,14 @@ import { forked } from './log-view.ts'
 import { decodeEntries } from './tiles.ts'
 
 /** Adds leaves to the log. A leaf's index is told only when it is there for good; a leaf is there once. */
-export type Appender = { append(leaf: Uint8Array): Promise<number> }
+export type Appender = {
+  append(leaf: Uint8Array): Promise<number>
+  /**
+   * Ends an append that was interrupted after its checkpoint was signed. Throws `ledger_corrupt` or
+   * `ledger_forked` when the store is older than what the signer remembers, or another log's.
+   */
+  complete(): Promise<void>
+}
 
 const maxBatch = 256
 
@@ -56,6 +63,7 @@ export function openAppender(deps: AppenderDeps): Appender {
   }
 
   return {
+    complete: async () => void (await appendBatch([])),
     append: async (leaf) =>
       await new Promise<number>((resolve, reject) => {
         queue.push({ leaf, resolve, reject })

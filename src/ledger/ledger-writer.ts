@@ -39,6 +39,8 @@ export type LedgerWriterDeps = {
 export type Decided = { leaf: Leaf; index: number; fact: Fact }
 
 export type LedgerWriter = LedgerReader & {
+  /** Ends an interrupted append; refuses a store that is older than what the signer remembers. Before the first `decide`. */
+  complete(): Promise<void>
   /**
    * Signs, stores, logs and reads back one decision. Under one id there is one decision: the first that
    * was stored stands, whatever a repetition says, and is returned. Throws `lost_race` when the log's
@@ -61,6 +63,7 @@ export function openLedger(deps: LedgerWriterDeps): LedgerWriter {
 
   return {
     ...reader,
+    complete: appender.complete,
     async decide({ id, signable }) {
       const { leaf, bytes } = await storeBundle({ ...deps, crashPoint }, id, signable)
       crashPoint('ledger.bundle-stored')

@@ -16,9 +16,9 @@ import { createGit } from '../source/git.ts'
 import { accessTo } from '../source/known-repository.ts'
 import { createMirror } from '../source/mirror.ts'
 import type { BlobStore } from '../store/blob-store.ts'
-import { openFolderStore } from '../store/folder-store.ts'
 import { templateActivities } from '../template/activities.ts'
 import { buildLog } from './build-log.ts'
+import { readObjectStore } from './object-store.ts'
 import { renderFrom } from './build-dockerfile.ts'
 import { withCrashPoints } from './crash-point.ts'
 import { gitEnvironment, isProxied } from './git-environment.ts'
@@ -39,7 +39,7 @@ import { createWorker, installRuntime, temporalActivity, workerIn } from './temp
 await runProcess('build', async (context) => {
   const { config, paths, logger, crashPoint } = context
   installRuntime(logger)
-  const store = openFolderStore({ root: paths.store })
+  const { store } = readObjectStore(config.store, { readOnly: false })
   const registry = await openBuildRegistry(context, store)
   const docker = createDocker({ socketPath: config.docker.build })
   const { git, mirror, scratchFolder, cacheFolder } = await openWorkplace(context)
@@ -117,7 +117,7 @@ function now(): Date {
 }
 
 async function pruneBuilds({ config, paths, logger }: ProcessContext, docker: DockerClient) {
-  const { store, reader } = await openLedgerView(paths, logger)
+  const { store, reader } = await openLedgerView(paths, logger, { place: config.store })
   const input = { config, store, ledger: reader.refresh, now, dryRun: false }
   return [...(await pruneBuildImages(docker, input)), ...(await pruneCaches(input))]
 }

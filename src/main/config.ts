@@ -2,6 +2,7 @@ import { resolve } from 'node:path'
 import type { z } from 'zod'
 import { KilnError } from '../domain/error.ts'
 import type { Entrance } from '../edge/entrance.ts'
+import type { StorePlace } from './object-store.ts'
 import { pathsOf, type Paths } from './paths.ts'
 import { settings } from './settings.ts'
 
@@ -29,6 +30,8 @@ export type Keep = {
 export type Config = {
   home: string
   paths: Paths
+  /** The object store: a folder of the home unless another place is named. */
+  store: StorePlace
   templates: string
   repositories: readonly string[]
   ports: {
@@ -71,11 +74,13 @@ export type Config = {
 export function loadConfig(environment: Environment, cwd: string): Config {
   const given = readSettings(environment)
   const home = resolve(cwd, given.KILN_HOME ?? '.kiln')
+  const paths = pathsOf(home)
   const runtime = given.DOCKER_HOST ?? '/var/run/docker.sock'
   const ports = portsOf(given)
   return {
     home,
-    paths: pathsOf(home),
+    paths,
+    store: storeOf(given, { paths, cwd }),
     templates: resolve(cwd, given.KILN_TEMPLATES ?? resolve(root, 'templates')),
     repositories: given.KILN_REPOSITORIES ?? [],
     ports,
@@ -129,6 +134,26 @@ function forgesOf(given: Given): Pick<Config, 'gitHosts' | 'watchEveryMs' | 'pub
     gitHosts: given.KILN_GIT_HOSTS ?? [],
     watchEveryMs: (given.KILN_WATCH_SECONDS ?? 2) * 1000,
     publicAddress: given.KILN_PUBLIC_ADDRESS,
+  }
+}
+
+function storeOf(given: Given, { paths, cwd }: { paths: Paths; cwd: string }): StorePlace {
+  if (given.KILN_STORE === undefined) return { kind: 'folder', root: paths.store }
+  if (given.KILN_S3_CREDENTIALS === undefined) {
+    throw new KilnError('invalid_input', `KILN_STORE=${given.KILN_STORE} needs credentials`, {
+      place: 'KILN_S3_CREDENTIALS',
+      fix: 'set it to a file that holds {"accessKeyId": "…", "secretAccessKey": "…"}',
+    })
+  }
+  const [bucket = '', ...prefix] = given.KILN_STORE.slice('s3://'.length).split('/')
+  return {
+    kind: 's3',
+    bucket,
+    prefix: prefix.length === 0 ? undefined : prefix.join('/'),
+    endpoint: given.KILN_S3_ENDPOINT,
+    region: given.KILN_S3_REGION ?? 'us-east-1',
+    credentialsFile: resolve(cwd, given.KILN_S3_CREDENTIALS),
+    spool: paths.spool,
   }
 }
 

@@ -2,6 +2,7 @@ import type { Logger } from 'pino'
 import { openEdge } from '../edge/edge.ts'
 import { watchCertificates } from '../edge/watch-certificates.ts'
 import type { Config } from './config.ts'
+import { portsOf } from './host-memory.ts'
 import { certificateReportOf, edgePathsOf } from './edge-paths.ts'
 
 type Shared = { logger: Logger; now: () => Date; crashPoint: (name: string) => void }
@@ -16,7 +17,7 @@ export function openHostEdge(config: Config, { logger, now, crashPoint }: Shared
       paths,
       entrance,
       edge,
-      ports: { first: ports.edgeFirst, last: ports.edgeLast },
+      ports: portsOf(ports),
     },
     /** Keeps the entrance's certificates as the operator's folder has them. */
     async watch(signal: AbortSignal): Promise<void> {

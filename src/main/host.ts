@@ -1,7 +1,6 @@
 import { createDocker, type DockerClient } from '../docker/client.ts'
 import { openEdgeRoom } from '../edge/activities.ts'
 import { runtimeActivities, type RuntimeActivities } from '../runtime/activities.ts'
-import { openFence } from '../runtime/fence.ts'
 import { pullFrom } from '../runtime/image.ts'
 import { createJudge } from '../runtime/judge.ts'
 import { createLiveness } from '../runtime/liveness.ts'
@@ -12,13 +11,15 @@ import { createAdmission } from './admission.ts'
 import { withCrashPoints } from './crash-point.ts'
 import type { Config } from './config.ts'
 import { guardDisk, mendingShare, roomFor } from './disk-guard.ts'
+import { watchEdge } from './edge-watch.ts'
 import { createEngine } from './engine.ts'
 import { keepHouse, type House } from './housekeeping.ts'
 import { hostSecrets } from './host-secrets.ts'
 import { openHostEdge } from './host-edge.ts'
+import { openHostMemory, placeIn } from './host-memory.ts'
 import { namingOf } from './naming.ts'
 import { createExpected } from './expected.ts'
-import { openLedgerView, readDefinition, type LedgerView } from './ledger-view.ts'
+import { readDefinition, type LedgerView } from './ledger-view.ts'
 import { pruneInstanceImages, pruneLogs } from './prune.ts'
 import { runProcess } from './process.ts'
 import {
@@ -33,10 +34,9 @@ import { openCredentials, type RegistryCredentials } from './secrets.ts'
 // The host worker: the runtime daemon's socket and the edge. It checks keys itself, from the store.
 await runProcess('host', async ({ config, paths, logger, crashPoint }) => {
   installRuntime(logger)
-  const view = await openLedgerView(paths, logger)
+  const { view, fence } = await openHostMemory(config, logger)
   const docker = createDocker({ socketPath: config.docker.runtime })
   const registry = registryAccess(config, await openCredentials(paths.credentials))
-  const fence = await openFence({ folder: paths.host })
   const naming = namingOf(config.hostName)
   const shared = { fence, logger, now, activity: temporalActivity, crashPoint }
   const onEngine = { ...shared, docker, naming }
@@ -46,6 +46,7 @@ await runProcess('host', async ({ config, paths, logger, crashPoint }) => {
   const room = openEdgeRoom({
     ...shared,
     ...edge.settings,
+    placeOf: (name) => placeIn(view.reader.ledger(), name),
     definition: (digest) => readDefinition(view.store, digest),
   })
   const activities = {
@@ -63,12 +64,14 @@ await runProcess('host', async ({ config, paths, logger, crashPoint }) => {
   const engine = createEngine({ client, host: config.hostName })
   const watched = { ...onEngine, expected: createExpected(view), onDrift: engine.drift }
   const judge = createJudge({ ...watched, secrets: secrets.files, edge: room.mend })
+  const onLedger = { ledger: view.reader.refresh, onDrift: engine.drift }
   const stopping = new AbortController()
   const house = keepHouse(() => pruneHost({ config, view, docker }), logger)
   const background = Promise.all([
     liveness.watch(watched, stopping.signal),
     edge.watch(stopping.signal),
     watchInstances({ ...onEngine, judge }, stopping.signal),
+    watchEdge({ ...onLedger, edge: edge.settings.edge.read, logger }, stopping.signal),
     collectLogs({ docker, naming, folder: paths.instanceLogs, logger }, stopping.signal),
   ])
   const worker = await createWorker({

@@ -7,18 +7,22 @@ import type { Digest } from '../domain/digest.ts'
 import { KilnError } from '../domain/error.ts'
 import { openLedgerReader, type LedgerReader } from '../ledger/ledger-reader.ts'
 import { blobKey, type BlobStore } from '../store/blob-store.ts'
-import { readFolderHead } from '../store/folder-head.ts'
-import { openFolderStore } from '../store/folder-store.ts'
+import { readObjectStore, type StorePlace } from './object-store.ts'
 import type { Paths } from './paths.ts'
 
 /** The store and the verified ledger, for processes that do not own the head. */
 export type LedgerView = { store: BlobStore; reader: LedgerReader; trust: TrustRoot }
 
-export async function openLedgerView(paths: Paths, logger: Logger): Promise<LedgerView> {
+export async function openLedgerView(
+  paths: Paths,
+  logger: Logger,
+  { place, seen }: { place?: StorePlace; seen?: string } = {},
+): Promise<LedgerView> {
   const trust = await readTrust(paths.trust)
-  const store = openFolderStore({ root: paths.store })
-  const head = readFolderHead({ root: paths.store })
-  return { store, trust, reader: openLedgerReader({ store, head, trust, logger }) }
+  const at = place ?? { kind: 'folder', root: paths.store }
+  const { store, head } = readObjectStore(at, { readOnly: false })
+  const known = seen === undefined ? {} : { seen }
+  return { store, trust, reader: openLedgerReader({ store, head, trust, logger, ...known }) }
 }
 
 /** A blob's bytes, checked against its digest. Throws `not_found`, `digest_mismatch`. */

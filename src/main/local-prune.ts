@@ -14,7 +14,9 @@ import {
 
 /** What `kiln prune` does here: the same that host and build worker do by themselves. */
 export async function localPrune(config: Config, dryRun: boolean): Promise<PruneReport> {
-  const { store, reader } = await openLedgerView(config.paths, pino({ level: 'silent' }))
+  const { store, reader } = await openLedgerView(config.paths, pino({ level: 'silent' }), {
+    place: config.store,
+  })
   const input: PruneInput = {
     config,
     store,

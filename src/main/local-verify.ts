@@ -16,7 +16,9 @@ import { openLedgerView, type LedgerView } from './ledger-view.ts'
  * beginning, `<app>/<environment>` for its active key, or `<app>/<environment>@<sequence>`.
  */
 export async function localVerify(config: Config, what: string): Promise<VerifyReport> {
-  const view = await openLedgerView(config.paths, pino({ level: 'silent' }))
+  const view = await openLedgerView(config.paths, pino({ level: 'silent' }), {
+    place: config.store,
+  })
   const ledger = await view.reader.refresh()
   const log = {
     name: 'log',

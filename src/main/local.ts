@@ -1,14 +1,16 @@
 import { join } from 'node:path'
 import pino from 'pino'
 import type { LocalProcess, LocalStatus, LocalVerbs, Report } from '../cli/local-port.ts'
-import { openFolderStore } from '../store/folder-store.ts'
 import { loadConfig, type Config } from './config.ts'
 import { localDoctor } from './local-doctor.ts'
 import { localFsck, localReindex } from './local-ledger.ts'
+import { demandRestored } from './backup/demand-restored.ts'
+import { localBackup, localRestore } from './local-recovery.ts'
 import { localRepositories } from './local-repositories.ts'
 import { localPrune } from './local-prune.ts'
 import { localTemplates } from './local-templates.ts'
 import { localVerify } from './local-verify.ts'
+import { readObjectStore } from './object-store.ts'
 import { childEnvironment, secretVariables } from './processes.ts'
 import { launchSupervisor, stopSupervisor } from './supervisor/control.ts'
 import { readSupervisorState, type SupervisorState } from './supervisor/state.ts'
@@ -20,7 +22,7 @@ export function createLocalVerbs({ home, env }: { home: string; env: Environment
   const environment = { ...env, KILN_HOME: home }
   const config = loadConfig(environment, process.cwd())
   const logger = pino({ level: 'silent' })
-  const store = () => openFolderStore({ root: config.paths.store })
+  const store = () => readObjectStore(config.store, { readOnly: false }).store
   return {
     up: (report) => up(config, environment, report),
     async down(report) {
@@ -35,6 +37,10 @@ export function createLocalVerbs({ home, env }: { home: string; env: Environment
     ...localRepositories(config, environment),
     verify: (what) => localVerify(config, what),
     fsck: (report) => localFsck(config, report),
+    backup: (folder, passphrase, report) =>
+      localBackup({ config, environment: env, folder }, passphrase, report),
+    restore: (folder, passphrase, report) =>
+      localRestore({ config, environment: env, folder }, passphrase, report),
     reindex: () => localReindex(config),
     prune: (dryRun) => localPrune(config, dryRun),
   }
@@ -45,6 +51,7 @@ async function up(
   environment: Environment,
   report: Report,
 ): Promise<LocalStatus & { already: boolean }> {
+  demandRestored(config.paths)
   const before = readSupervisorState(config.home)
   if (before.kind === 'running' && before.state.phase === 'ready')
     return { ...statusOf(config), already: true }

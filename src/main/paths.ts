@@ -39,6 +39,10 @@ export function pathsOf(home: string) {
     secrets: at('secrets'),
     source: at('source'),
     work: at('work'),
+    /** Blobs on their way to a bucket. */
+    spool: at('work', 'upload'),
+    /** Left by a restore that has not ended; Kiln does not start over it. */
+    restoring: at('restoring.json'),
     templates: at('templates'),
   }
 }

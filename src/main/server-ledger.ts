@@ -3,11 +3,9 @@ import { signerClient } from '../../signing/signer-client.ts'
 import { readTrust } from '../../signing/trust-files.ts'
 import type { TrustRoot } from '../../signing/trust.ts'
 import { openLedger, type LedgerWriter } from '../ledger/ledger-writer.ts'
-import { probeFolder } from '../store/probe-folder.ts'
-import { openFolderHead } from '../store/folder-head.ts'
 import { lockFolder } from '../store/folder-lock.ts'
-import { openFolderStore } from '../store/folder-store.ts'
 import type { BlobStore } from '../store/blob-store.ts'
+import { openObjectStore } from './object-store.ts'
 import type { ProcessContext } from './process.ts'
 
 export type OwnedLedger = {
@@ -22,21 +20,22 @@ export type OwnedLedger = {
  * new log is the list of roles. A store that does not keep its promises is refused, by trying.
  */
 export async function openOwnedLedger({
+  config,
   paths,
   logger,
   crashPoint,
 }: ProcessContext): Promise<OwnedLedger> {
   const trust = await readTrust(paths.trust)
-  const lock = await lockFolder(paths.store)
-  await probeFolder(paths.store)
-  const store = openFolderStore({ root: paths.store })
-  const head = openFolderHead({ root: paths.store })
+  const { store, head, probe } = openObjectStore(config.store)
+  const lock = await lockFolder(config.store.kind === 'folder' ? config.store.root : paths.spool)
+  await probe()
   const signer = signerClient({
     socket: paths.signerSocket,
     origin: trust.origin,
     timeoutMs: 10_000,
   })
   const ledger = openLedger({ store, head, signer, trust, logger, crashPoint })
+  await ledger.complete()
   await ledger.refresh()
   await recordRoles(ledger, trust, logger)
   return { store, ledger, trust, close: lock.release }

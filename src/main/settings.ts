@@ -13,6 +13,13 @@ const engine = z
   .string()
   .regex(/^unix:\/\/\/.+/, 'wanted unix:///<path>: Kiln speaks to a local engine only')
   .transform((text) => text.slice('unix://'.length))
+/** `s3://<bucket>` or `s3://<bucket>/<prefix>`. */
+const s3Address = z
+  .string()
+  .regex(
+    /^s3:\/\/[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](\/[A-Za-z0-9._-]+)*$/,
+    'wanted s3://<bucket>/<prefix>',
+  )
 const days = z.coerce.number().int().min(1).max(3650)
 /** Bytes. */
 const size = z
@@ -34,6 +41,26 @@ const folders = z
  */
 export const settings = {
   KILN_HOME: { about: 'folder of all state', standard: '.kiln', form: folder },
+  KILN_STORE: {
+    about: 'a bucket as object store, s3://<bucket>/<prefix>',
+    standard: 'none: the folder store/ in the home',
+    form: s3Address,
+  },
+  KILN_S3_ENDPOINT: {
+    about: 'address of an S3-compatible service',
+    standard: "AWS's own",
+    form: z.url({ protocol: /^https?$/ }),
+  },
+  KILN_S3_REGION: {
+    about: 'region of the bucket',
+    standard: 'us-east-1',
+    form: z.string().regex(/^[a-z0-9-]{1,40}$/, 'wanted a region'),
+  },
+  KILN_S3_CREDENTIALS: {
+    about: 'file with the access key of the bucket, 0600: {"accessKeyId": …, "secretAccessKey": …}',
+    standard: 'none; needed with KILN_STORE=s3://…',
+    form: folder,
+  },
   KILN_TEMPLATES: { about: 'folder of templates', standard: 'templates/ of Kiln', form: folder },
   KILN_REPOSITORIES: {
     about: 'folders whose repositories may be read as files, joined by :',

@@ -1,12 +1,16 @@
+import { existsSync } from 'node:fs'
 import { openKeys, trustRootOf } from '../../signing/keys.ts'
 import { startSigner } from '../../signing/signer-server.ts'
 import { writeTrust } from '../../signing/trust-files.ts'
+import { KilnError } from '../domain/error.ts'
 import { lockFolder } from '../store/folder-lock.ts'
+import type { Paths } from './paths.ts'
 import { runProcess } from './process.ts'
 
 // The signer: the only process that reads the signing keys. It writes their public half for everyone,
 // before it answers.
 await runProcess('signer', async ({ config: { origin }, paths, logger, crashPoint }) => {
+  await demandKeysOfLog(paths)
   await writeTrust(paths.trust, trustRootOf(await openKeys(paths.keys, origin), origin))
   const options = {
     directory: paths.keys,
@@ -18,3 +22,12 @@ await runProcess('signer', async ({ config: { origin }, paths, logger, crashPoin
   }
   return startSigner(options)
 })
+
+/** New keys beside a trust root would be another log's: the log that is there could never go on. */
+async function demandKeysOfLog({ keys, trust }: Paths): Promise<void> {
+  if (existsSync(keys) || !existsSync(trust)) return
+  throw new KilnError('prerequisite_missing', `the signing keys are gone: no ${keys}`, {
+    place: keys,
+    fix: 'put the folder back from where it is kept, or restore a backup that has the keys: docs/recovery.md',
+  })
+}

@@ -1,4 +1,5 @@
 import pino from 'pino'
+import { demandRestored } from './backup/demand-restored.ts'
 import { loadConfig } from './config.ts'
 import { processesOf } from './processes.ts'
 import { superviseUntilSignalled } from './supervisor/run.ts'
@@ -6,6 +7,7 @@ import { superviseUntilSignalled } from './supervisor/run.ts'
 // The supervisor's own process, which `kiln up` starts in the background.
 const config = loadConfig(process.env, process.cwd())
 process.umask(0o077)
+demandRestored(config.paths)
 process.exitCode = await superviseUntilSignalled({
   processes: processesOf(config, process.env),
   paths: config.paths,

@@ -8,7 +8,15 @@ import type { EnvironmentName } from '../domain/name.ts'
 import { errnoOf } from '../store/disk.ts'
 import { lockFolder } from '../store/folder-lock.ts'
 import { replaceFile } from '../store/replace-file.ts'
-import { emptyRecord, parseRecord, recordFile, takeEpoch, type HostRecord } from './host-record.ts'
+import {
+  catchUp,
+  demandNotBehind,
+  emptyRecord,
+  parseRecord,
+  recordFile,
+  takeEpoch,
+  type HostRecord,
+} from './host-record.ts'
 
 /** What a host has seen and done, durable before it acts on it. */
 export interface HostFence extends EffectFence {
@@ -31,11 +39,19 @@ export interface HostFence extends EffectFence {
   /** Whether an effect runs now: what it makes is not on record yet. */
   isActing(environment: EnvironmentName): boolean
   environments(): readonly EnvironmentName[]
+  /**
+   * Takes over what the ledger says: a host that is new, or lost its memory, obeys no older order, and
+   * knows what should run. Throws `ledger_forked`, and learns nothing, where this host has seen more.
+   */
+  learn(known: readonly Known[]): Promise<void>
   /** From now on the digest starts nowhere on this host, whatever it is told later. */
   deny(digests: readonly Digest[]): Promise<void>
   isDenied(digest: Digest): boolean
   close(): void
 }
+
+/** How far an environment is, as the ledger says. */
+export type Known = { environment: EnvironmentName; epoch: number; sequence: number }
 
 const heartbeatEveryMs = 2000
 const deniedFile = 'denied.json'
@@ -66,18 +82,27 @@ async function readMemory(folder: string): Promise<Memory> {
 
   const record = (environment: EnvironmentName) =>
     records.get(environment) ?? emptyRecord(environment)
+  const note: HostFence['note'] = (environment, change) =>
+    inTurn(environment, async () => {
+      const next = change(record(environment))
+      await replaceFile(join(folder, recordFile(environment)), `${JSON.stringify(next)}\n`)
+      records.set(environment, next)
+      return next
+    })
   return {
     record,
     assertCurrent: (effect) => void takeEpoch(record(effect.environment), effect.epoch),
     environments: () => [...records.keys()],
     isDenied: (digest) => denied.has(digest),
-    note: (environment, change) =>
-      inTurn(environment, async () => {
-        const next = change(record(environment))
-        await replaceFile(join(folder, recordFile(environment)), `${JSON.stringify(next)}\n`)
-        records.set(environment, next)
-        return next
-      }),
+    note,
+    async learn(known) {
+      for (const one of known) demandNotBehind(record(one.environment), one)
+      for (const one of known) {
+        const { epoch, sequence } = record(one.environment)
+        if (records.has(one.environment) && epoch >= one.epoch && sequence >= one.sequence) continue
+        await note(one.environment, (before) => catchUp(before, one))
+      }
+    },
     async deny(digests) {
       const fresh = digests.filter((digest) => !denied.has(digest))
       for (const digest of fresh) denied.add(digest)

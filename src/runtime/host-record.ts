@@ -83,6 +83,32 @@ export function takeEpoch(record: HostRecord, epoch: number): HostRecord {
   return epoch === record.epoch ? record : { ...record, epoch, key: null, making: [] }
 }
 
+/** Throws `ledger_forked` when the ledger says less than this host has seen: it is an old one. */
+export function demandNotBehind(
+  { environment, epoch, sequence }: HostRecord,
+  known: { epoch: number; sequence: number },
+): void {
+  if (known.epoch >= epoch && known.sequence >= sequence) return
+  throw new KilnError(
+    'ledger_forked',
+    `this host has seen epoch ${epoch} and key ${sequence} of ${environment}, the ledger ends at epoch ${known.epoch} and key ${known.sequence}`,
+    {
+      place: environment,
+      fix: 'the store is older than what this host did: put the newer one back; docs/recovery.md says how',
+    },
+  )
+}
+
+/** The record once it knows what the ledger knows; under which key an epoch acts is not learnt. */
+export function catchUp(
+  record: HostRecord,
+  known: { epoch: number; sequence: number },
+): HostRecord {
+  const sequence = Math.max(record.sequence, known.sequence)
+  if (known.epoch <= record.epoch) return { ...record, sequence }
+  return { ...record, epoch: known.epoch, sequence, key: null }
+}
+
 /** The record once its epoch acts under a key; throws `fenced` when it acted under another. */
 export function takeKey(record: HostRecord, key: { leaf: Leaf; sequence: number }): HostRecord {
   if (record.key !== null && record.key !== key.leaf) {

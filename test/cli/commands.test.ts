@@ -46,6 +46,8 @@ const examples: Record<string, readonly string[]> = {
   verify: ['hello/prod'],
   fsck: [],
   reindex: [],
+  backup: ['/mnt/backup', '--without-keys'],
+  restore: ['/mnt/backup', '--without-keys'],
 }
 
 const noCli: Cli = {
@@ -145,6 +147,13 @@ test.each(acting)('kiln %s --json says an error as JSON too', async (command) =>
   const connection = { address: 'http://127.0.0.1:1', token: secret }
   const { code, stdout } = await kilnHere(args, { connection, broken: true })
   expect(jsonLines(stdout)[0]?.['version']).toBe(1)
-  const unharmed = ['up', 'down', 'template list', 'template show', 'template lock', 'reindex']
+  const unharmed = [
+    'up',
+    'down',
+    'template list',
+    'template show',
+    'template lock',
+    'reindex',
+  ].concat(['backup', 'restore', 'prune'])
   expect(code === 0).toBe(unharmed.includes(command))
 })

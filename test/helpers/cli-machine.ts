@@ -86,6 +86,23 @@ export function memoryMachine(broken: boolean): LocalVerbs {
       free: 9_000_000_000,
       wanted: 2 * 1024 ** 3,
     }),
+    backup: async (folder, passphrase) => ({
+      folder,
+      entries: 7,
+      objects: 9,
+      bytes: 4_000_000,
+      copied: 2,
+      copiedBytes: 1_000_000,
+      keys: passphrase.kind === 'none' ? 'left out' : 'encrypted',
+    }),
+    restore: async (_folder, passphrase) => ({
+      home: '/srv/.kiln',
+      store: '/srv/.kiln/store',
+      entries: 7,
+      madeAt: '2026-01-01T00:00:00.000Z',
+      keys: passphrase.kind === 'none' ? 'left out' : 'restored',
+      environments: [{ environment: 'hello/prod', digest: lock, instances: 2 }],
+    }),
     reindex: async () => ({ entries: 7, digest: lock }),
   }
 }

@@ -1,7 +1,7 @@
 import { execFileSync, spawn, spawnSync, type ChildProcess } from 'node:child_process'
 import { randomBytes, randomInt } from 'node:crypto'
 import { once } from 'node:events'
-import { mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, openSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createDocker } from '../../src/docker/client.ts'
@@ -14,6 +14,8 @@ export type OwnDocker = {
   socketPath: string
   start: () => Promise<void>
   stop: (signal: 'SIGTERM' | 'SIGKILL') => Promise<void>
+  /** As a power cut does: the engine, what it runs and what watches over that, killed at once. */
+  crash: () => Promise<void>
   close: () => Promise<void>
 }
 
@@ -48,11 +50,29 @@ export async function ownDocker({ live = false } = {}): Promise<OwnDocker> {
       rmSync(join(root, pid), { force: true })
   }
 
+  async function crash(): Promise<void> {
+    const docker = createDocker({ socketPath })
+    const containers = await docker.listContainers()
+    const inspected = await Promise.all(
+      containers.map(({ Id }) => docker.getContainer(Id).inspect()),
+    )
+    const pids = [...processesOf(root), ...inspected.map(({ State }) => State.Pid)]
+    const stopped = daemon
+    daemon = undefined
+    for (const pid of pids) if (pid > 0) kill(pid)
+    if (stopped !== undefined && stopped.exitCode === null && stopped.signalCode === null)
+      await once(stopped, 'exit')
+    // After a power cut nothing below /run is left.
+    for (const pid of ['pid', 'exec/containerd/containerd.pid'])
+      rmSync(join(root, pid), { force: true })
+  }
+
   await start()
   return {
     socketPath,
     start,
     stop,
+    crash,
     async close() {
       if (daemon === undefined) await start()
       await stop('SIGTERM')
@@ -61,6 +81,27 @@ export async function ownDocker({ live = false } = {}): Promise<OwnDocker> {
       run('ip', ['link', 'delete', bridge])
       rmSync(root, { recursive: true, force: true })
     },
+  }
+}
+
+/** Pids of the daemons and shims whose command line names the folder. */
+function processesOf(root: string): number[] {
+  const pids = readdirSync('/proc').map(Number).filter(Number.isSafeInteger)
+  return pids.filter((pid) => {
+    try {
+      const words = readFileSync(`/proc/${pid}/cmdline`, 'utf8')
+      return pid !== process.pid && /(dockerd|containerd)/.test(words) && words.includes(root)
+    } catch {
+      return false
+    }
+  })
+}
+
+function kill(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL')
+  } catch {
+    // It has ended with the others.
   }
 }
 
