@@ -6,6 +6,7 @@ import type { Ledger } from '../domain/ledger.ts'
 import { hasEnded, type Operation, type Step } from '../domain/operation.ts'
 import { changeId, type ChangeRequest, type Wish } from '../domain/request.ts'
 import type { Fact, Principal } from '../domain/statement.ts'
+import { assertNoSecret } from './checked-address.ts'
 import type { Engine } from './engine.ts'
 import { deliveryId, environmentWorkflowId, placeOf, tailFrom } from './operation-ids.ts'
 import { recordedOperation } from './recorded-operations.ts'
@@ -95,6 +96,7 @@ function starts({ engine, ledger, now }: Dependencies): Starts {
   }
   return {
     async startBuild({ principal, id: asked }, { repository, revision, useCache, app }) {
+      assertNoSecret(repository)
       const whole = deliveryId(repository, revision, asked)
       const id = app === undefined ? whole : `delivery.${tailFrom(whole, app)}`
       const requestedAt = now().toISOString()

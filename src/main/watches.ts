@@ -1,6 +1,7 @@
 import { WorkflowNotFoundError, type Client } from '@temporalio/client'
 import type { Watch, Watches } from '../api/ports.ts'
 import type { WatchHint, WatchInput, WatchState } from '../../workflows/watch-repository.ts'
+import { assertNoSecret } from './checked-address.ts'
 import { tailFrom } from './operation-ids.ts'
 
 /** What a forge announced: the watch looks now, and says what it found. */
@@ -27,6 +28,7 @@ export function createWatches({ workflow }: Client, everyMs: number): Hinted {
   }
   return {
     async start({ principal }, { repository, branches }) {
+      assertNoSecret(repository)
       const id = `watch.${tailFrom(repository)}`
       const since = new Date().toISOString()
       const input: WatchInput = { repository, branches, everyMs, principal, since }

@@ -7,6 +7,8 @@ import type { Client } from '../../src/api/client.ts'
 import { hasEnded, type Operation } from '../../src/domain/operation.ts'
 import { eventually, followed, kilnAt, root, type Kiln } from '../../scripts/demo/kiln.ts'
 import { makeRepository, type Repository } from '../../scripts/demo/repository.ts'
+import { leaksIn } from './secret-search.ts'
+import { givenFolder } from '../../src/main/host-secrets.ts'
 import { testTemplates, type TestTemplates } from '../helpers/templates.ts'
 
 export { eventually, followed }
@@ -90,8 +92,12 @@ export async function kilnAtHand(
     async remove() {
       await kiln.cli('down')
       if (process.env['KEEP_E2E']) return
+      const leaks = await leaksIn(home)
       await clearEngine(engine, { host, port: Number(env['KILN_API_PORT']) })
       await rm(folder, { recursive: true, force: true })
+      const secrets = givenFolder({ home, hostName: host, secrets: { folder, memory: undefined } })
+      await rm(secrets, { recursive: true, force: true })
+      if (leaks.length > 0) throw new Error(`secrets were kept: ${leaks.join(', ')}`)
     },
   }
 }

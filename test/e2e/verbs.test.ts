@@ -8,7 +8,6 @@ import { activeDigest, commitFile, delivered, eventually, kilnAtHand } from './k
 import type { KilnAtHand } from './kiln-at-hand.ts'
 import { insertBefore, ownTemplate } from './own-template.ts'
 import { onRecord } from './record.ts'
-import { places, secretsOf } from './secrets.ts'
 
 let kiln: KilnAtHand
 let api: Client
@@ -133,22 +132,4 @@ test('the same commit in a Kiln of another home gives the same digest', async ()
   } finally {
     await other.remove()
   }
-})
-
-test('no secret is in any log, store, history, image or answer, and the search finds what is there', async () => {
-  const digest = String(await activeDigest(api, 'hello/dev'))
-  const { exitCode } = await work(kiln, 'promote', 'hello/test', digest, '--reason', canary)
-  expect(exitCode).toBe(0)
-  const secrets = await secretsOf(kiln)
-  expect(secrets.length).toBeGreaterThan(30)
-  const found = await places(kiln, api, { secrets, canary })
-  expect(found.map(({ place, leaks }) => ({ place, leaks }))).toEqual(
-    found.map(({ place }) => ({ place, leaks: [] })),
-  )
-  expect(found.filter((one) => !one.canary).map((one) => one.place)).toEqual([])
-  expect(found).toHaveLength(8)
-  // A secret that is there is found.
-  await writeFile(join(kiln.home, 'logs/planted.log'), `token=${secrets[0]?.bytes.toString()}`)
-  const [planted] = (await places(kiln, api, { secrets, canary })).filter((one) => one.leaks[0])
-  expect(planted).toEqual({ place: 'logs', leaks: ['token'], canary: true })
 })

@@ -1,0 +1,317 @@
+import { execa } from 'execa'
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { homedir, tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { changeGreeting, type Repository } from '../../scripts/demo/repository.ts'
+import type { Client } from '../../src/api/client.ts'
+import { run, work, type Ran } from './command.ts'
+import { commitFile, delivered, eventually, kilnAtHand, type KilnAtHand } from './kiln-at-hand.ts'
+import { changesOf, containersOf, onRecord } from './record.ts'
+import {
+  engine,
+  everyRoute,
+  histories,
+  sqlDump,
+  statements,
+  type Contents,
+} from './secret-places.ts'
+import { filesBelow, formsOf, foundIn, leaksIn, ownSecrets, type Secret } from './secret-search.ts'
+
+/** One secret for each place that may hold one, planted before anything runs. */
+const planted = {
+  'secret file': canary(),
+  'secret variable': canary(),
+  'rotated secret': canary(),
+  'repository password': canary(),
+  'config lookalike': canary(),
+  'reference lookalike': canary(),
+  npmrc: canary(),
+  'docker config': canary(),
+  netrc: canary(),
+  'git token': canary(),
+  'webhook secret': canary(),
+  'status token': canary(),
+  'request token': canary(),
+}
+/** What is no secret, and is put where each search must find it. */
+const control = `control-${crypto.randomUUID()}`
+const said: Ran[] = []
+
+let kiln: KilnAtHand
+/** The home of the person who starts Kiln. */
+let person: string
+let api: Client
+let repository: Repository
+let good: string
+
+function canary(): string {
+  return `Kn7${crypto.randomUUID().replaceAll('-', '')}x`
+}
+
+/** A command, whose whole output is kept for the search. */
+async function says(...args: string[]): Promise<Ran> {
+  const ran = await run(kiln, ...args)
+  said.push(ran)
+  return ran
+}
+
+beforeAll(async () => {
+  person = await mkdtemp(join(tmpdir(), 'kiln-person-'))
+  kiln = await kilnAtHand({
+    HOME: person,
+    KILN_SECRET_UPSTREAM: planted['secret variable'],
+  })
+  await plantInHome()
+  const secrets = join(kiln.home, 'secrets')
+  await mkdir(secrets, { mode: 0o700 })
+  await writeFile(join(secrets, 'db-password'), planted['secret file'], { mode: 0o600 })
+  await kiln.up()
+  api = await kiln.api()
+  repository = await kiln.repository()
+  const text = await readFile(join(repository.path, 'kiln.yaml'), 'utf8')
+  await changeGreeting(repository, control)
+  const references = "    secrets: { DB_PASSWORD: 'file:db-password', TOKEN: 'env:UPSTREAM' }\n"
+  await writeFile(join(repository.path, 'server.js'), await serverThatKnows(repository.path))
+  good = text.replaceAll('    config:', `${references}    config:`)
+  const commit = await commitFile(repository, 'kiln.yaml', good)
+  await delivered(api, repository, commit)
+  await eventually('dev serves it', 120, async () => {
+    const { open, outcome, active } = await api.environment({
+      params: { app: 'hello', environment: 'dev' },
+    })
+    if (outcome?.failure) throw new Error(outcome.failure.message)
+    return open === null && active !== null ? true : undefined
+  })
+}, 240_000)
+
+afterAll(async () => {
+  await kiln.remove()
+  await rm(person, { recursive: true, force: true })
+}, 120_000)
+
+/** What programs that Kiln starts would read of a person's own, beside what they need of it. */
+async function plantInHome(): Promise<void> {
+  const npmrc = await readFile(join(homedir(), '.npmrc'), 'utf8').catch(() => '')
+  await writeFile(join(person, '.npmrc'), `${npmrc}\n//npm.example/:_authToken=${planted.npmrc}\n`)
+  await mkdir(join(person, '.docker'))
+  const auths = { 'registry.example': { auth: btoa(`user:${planted['docker config']}`) } }
+  await writeFile(join(person, '.docker/config.json'), JSON.stringify({ auths }))
+  await writeFile(
+    join(person, '.netrc'),
+    `machine git.example login user password ${planted.netrc}\n`,
+  )
+}
+
+/** The example, which also answers with a hash of what it was given: the value itself is nobody's business. */
+async function serverThatKnows(folder: string): Promise<string> {
+  const text = await readFile(join(folder, 'server.js'), 'utf8')
+  return text
+    .replace(
+      'import { createServer }',
+      "import { createHash } from 'node:crypto'\nimport { createServer }",
+    )
+    .replace(
+      'send(response, 200, { message, version,',
+      "send(response, 200, { given: ['DB_PASSWORD', 'TOKEN'].map((name) => createHash('sha256')" +
+        ".update(readFileSync('/run/secrets/' + name)).digest('hex')), message, version,",
+    )
+}
+
+async function given(environment: string): Promise<string[]> {
+  const { items } = await api.environments({})
+  const address = items.find((one) => one.name === environment)?.address ?? ''
+  return ((await (await fetch(address)).json()) as { given: string[] }).given
+}
+
+async function hashes(...values: string[]): Promise<string[]> {
+  return Promise.all(
+    values.map(async (value) =>
+      Buffer.from(await crypto.subtle.digest('SHA-256', Buffer.from(value))).toString('hex'),
+    ),
+  )
+}
+
+test('the app has the values that the host has, and people see only references', async () => {
+  expect(await given('hello/dev')).toEqual(
+    await hashes(planted['secret file'], planted['secret variable']),
+  )
+  const { stdout } = await says('secret', 'list', 'hello/dev', '--json')
+  expect(JSON.parse(stdout)).toMatchObject({
+    items: [
+      { name: 'DB_PASSWORD', reference: 'file:db-password', resolves: true },
+      { name: 'TOKEN', reference: 'env:UPSTREAM', resolves: true },
+    ],
+  })
+})
+
+test('rotation is a change on record, under the same key, that replaces every instance', async () => {
+  const before = await containersOf(kiln)
+  await writeFile(join(kiln.home, 'secrets/db-password'), planted['rotated secret'])
+  expect(await given('hello/dev')).toContain((await hashes(planted['secret file']))[0])
+  const { exitCode, operation } = await work(
+    kiln,
+    'secret',
+    'rotate',
+    'hello/dev',
+    '--reason',
+    control,
+  )
+  expect([exitCode, operation.kind, operation.state]).toEqual([0, 'rotation', 'succeeded'])
+  expect(await given('hello/dev')).toEqual(
+    await hashes(planted['rotated secret'], planted['secret variable']),
+  )
+  const ids = (await containersOf(kiln)).map((one) => one.id)
+  expect(before.filter((one) => ids.includes(one.id))).toEqual([])
+  const last = (await changesOf(kiln, 'hello/dev')).at(-1)
+  expect(last?.map((fact) => fact.kind)).toEqual(['change', 'activation'])
+  expect(last?.[0]?.body).toMatchObject({ changeKind: 'rotation', reason: control })
+})
+
+test('a secret that is gone fails the change, and what served before serves on', async () => {
+  const path = join(kiln.home, 'secrets/db-password')
+  await execa('mv', [path, `${path}.away`])
+  const { exitCode, operation } = await work(kiln, 'secret', 'rotate', 'hello/dev')
+  expect([exitCode, operation.state]).toEqual([3, 'failed'])
+  expect(operation.failure).toMatchObject({
+    code: 'secret_unavailable',
+    place: 'file:db-password',
+    message: expect.stringContaining('db-password is not there'),
+  })
+  const listed = await says('secret', 'list', 'hello/dev')
+  expect(listed.stdout).toMatch(/^DB_PASSWORD\tfile:db-password\tno\t.*is not there/m)
+  expect(await given('hello/dev')).toHaveLength(2)
+  await execa('mv', [`${path}.away`, path])
+})
+
+test('what a person wrote in the wrong place is refused, and repeated nowhere', async () => {
+  const address = `https://user:${planted['repository password']}@git.example/team/app`
+  expect((await says('build', `${address}@main`)).exitCode).toBe(2)
+  expect((await says('watch', address, '--json')).exitCode).toBe(2)
+  for (const line of [
+    `    config: { DB_PASSWORD: ${planted['config lookalike']} }`,
+    `    secrets: { DB_PASSWORD: ${planted['reference lookalike']} }`,
+  ]) {
+    const head = 'version: 1\napp: hello\ntemplate: node-service\nenvironments:\n  - name: dev\n'
+    const commit = await commitFile(repository, 'kiln.yaml', `${head}${line}\n`)
+    const { stderr } = await says('build', `${repository.path}@${commit}`)
+    expect(stderr).toContain('kiln: invalid_yaml: ')
+  }
+  const wrong = await fetch(`${await kiln.address()}/api/v1/status`, {
+    headers: { authorization: `Bearer ${planted['request token']}` },
+  })
+  expect(wrong.status).toBe(401)
+  await commitFile(repository, 'kiln.yaml', good)
+})
+
+test('what a repository is asked with is named by its files, and its content said nowhere', async () => {
+  const address = 'https://git.invalid/team/app'
+  const added = await says(
+    'repository',
+    'add',
+    address,
+    '--forge',
+    'github',
+    '--token-file',
+    await fileOf('git token'),
+    '--webhook-secret-file',
+    await fileOf('webhook secret'),
+    '--status-token-file',
+    await fileOf('status token'),
+  )
+  expect(added).toMatchObject({ exitCode: 0, stdout: expect.stringContaining('git-token') })
+  expect((await says('repository', 'list', '--json')).stdout).toContain('git-token')
+  expect((await says('repository', 'check', address)).exitCode).not.toBe(0)
+})
+
+test('every place is searched: no secret is in any, and the control is found in each', async () => {
+  expect((await work(kiln, 'promote', 'hello/test', '--reason', control)).exitCode).toBe(0)
+  await says('history', 'hello/test')
+  await says('operations', `change.hello.dev.${control}`)
+  const secrets = [
+    ...(await ownSecrets(kiln.home)),
+    ...Object.entries(planted).flatMap(([name, text]) => formsOf(name, text)),
+  ]
+  const running: [string, Contents][] = [
+    ['routes and errors', everyRoute(kiln, await known())],
+    ['histories', histories(kiln)],
+    ['engine', engine(kiln)],
+    ['statements', statements(kiln)],
+    ['command line', printed()],
+  ]
+  const found = new Map<string, Found>()
+  for (const [place, contents] of running) found.set(place, await search(contents, secrets))
+  await kiln.down()
+  const stopped: [string, Contents][] = [
+    ['SQL', sqlDump(kiln)],
+    ...(['logs', 'store/blobs', 'store/bundles', 'temporal', 'index'] as const).map(
+      (folder): [string, Contents] => [folder, bytesBelow(join(kiln.home, folder))],
+    ),
+  ]
+  for (const [place, contents] of stopped) found.set(place, await search(contents, secrets))
+  const places = [...found.keys()]
+  expect(Object.fromEntries(found)).toEqual(
+    Object.fromEntries(places.map((place) => [place, { leaks: [], control: true }])),
+  )
+  expect(places).toHaveLength(11)
+  expect(await leaksIn(kiln.home, secrets)).toEqual([])
+}, 180_000)
+
+test('a secret that was written anywhere in the home is found', async () => {
+  const secrets = Object.entries(planted).flatMap(([name, text]) => formsOf(name, text))
+  const path = join(kiln.home, 'work', 'left-over')
+  await mkdir(join(kiln.home, 'work'), { recursive: true })
+  await writeFile(path, Buffer.from(`password=${planted['secret file']}`).toString('hex'))
+  expect(await leaksIn(kiln.home, secrets)).toEqual([`secret file as hex in ${path}`])
+  await writeFile(path, '')
+})
+
+async function fileOf(name: keyof typeof planted): Promise<string> {
+  const path = join(person, name.replace(' ', '-'))
+  await writeFile(path, planted[name], { mode: 0o600 })
+  return path
+}
+
+type Found = { leaks: string[]; control: boolean }
+
+async function search(contents: Contents, secrets: readonly Secret[]): Promise<Found> {
+  const leaks = new Set<string>()
+  let seen = false
+  for await (const bytes of contents) {
+    seen ||= holdsControl(bytes)
+    for (const name of foundIn(bytes, secrets)) leaks.add(name)
+  }
+  return { leaks: [...leaks], control: seen }
+}
+
+/** As it is, or inside a signed envelope, whose payload is in base64: one of three alignments. */
+function holdsControl(bytes: Buffer): boolean {
+  const encoded = [0, 1, 2].map((shift) =>
+    Buffer.concat([Buffer.alloc(shift), Buffer.from(control)])
+      .toString('base64')
+      .slice(shift === 0 ? 0 : 4, -4),
+  )
+  return [control, ...encoded].some((text) => bytes.includes(text))
+}
+
+async function* printed(): Contents {
+  for (const ran of said) yield Buffer.from(JSON.stringify(ran))
+}
+
+async function* bytesBelow(folder: string): Contents {
+  for await (const { bytes } of filesBelow(folder)) yield bytes
+}
+
+/** Values of the routes' parameters: what is there, and the control, which is not. */
+async function known(): Promise<Record<string, string[]>> {
+  const { items } = await api.operations({ query: {} })
+  const { of } = await onRecord(kiln)
+  return {
+    id: [...items.map((one) => one.id), ...of('sealed').map((one) => one.body.build), control],
+    app: ['hello'],
+    environment: ['dev', 'test', 'prod'],
+    digest: of('sealed').map((one) => String(one.artifact)),
+    sequence: ['1', '2'],
+    '*': ['0/000', 'entries/000'],
+  }
+}
