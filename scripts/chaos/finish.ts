@@ -35,5 +35,5 @@ export async function finish(
   journal.left(await listLeft(given.engines, given))
   await given.stopRecording()
   const { store, trust } = pathsOf(kiln.home)
-  return judge({ store, trust, evidence: journal.folder, boundMs })
+  return judge({ store, trust, evidence: journal.folder, host: given.host, boundMs })
 }

@@ -87,7 +87,8 @@ export type Evidence = {
   histories: Histories
 }
 
-export function readEvidence(folder: string): Evidence {
+/** `host`: of an engine that several Kilns use, the containers of this one alone are its own. */
+export function readEvidence(folder: string, host: string): Evidence {
   const lines = <T>(name: string): T[] => parseLines<T>(readIf(join(folder, name)))
   const whole = (name: string): unknown => JSON.parse(readFileSync(join(folder, name), 'utf8'))
   const events = distinct(lines<DockerEvent>('docker-events.jsonl'))
@@ -95,7 +96,10 @@ export function readEvidence(folder: string): Evidence {
     requests: lines<Request>('requests.jsonl'),
     told: lines<Told>('operations.jsonl'),
     disturbances: lines<Disturbance>('disturbances.jsonl'),
-    containers: events.filter(({ Type }) => Type === 'container').map(containerEvent),
+    containers: events
+      .filter(({ Type }) => Type === 'container')
+      .map(containerEvent)
+      .filter((event) => event.host === host),
     networks: events
       .filter(({ Type }) => Type === 'network')
       .map(({ timeNano, Action, Actor }) => ({

@@ -16,11 +16,13 @@ export function judge(places: {
   store: string
   trust: string
   evidence: string
+  /** The host's name, as its containers carry it. */
+  host: string
   boundMs: number
 }): Verdict[] {
   const log = readLog(places)
   const facts = factsOf(log)
-  const evidence = readEvidence(places.evidence)
+  const evidence = readEvidence(places.evidence, places.host)
   return [
     onlyAdmissible(log, facts, evidence),
     nothingLost(log, facts, evidence),
