@@ -15,6 +15,7 @@ import {
   plain,
   post,
   reason,
+  scanning,
   started,
   tailLines,
   tilePath,
@@ -177,9 +178,10 @@ export const routes = {
     ...post,
     ...ofEnvironment,
     path: `${prefix}/environments/:app/:environment/release`,
-    summary: 'Lift the hold that a rollback set',
-    body: z.strictObject({ reason }),
+    summary: 'Lift the hold that a rollback set, or with `alarm` the alarm of repeated drift',
+    body: z.strictObject({ reason, alarm: z.boolean().default(false) }),
   },
+  scan: scanning,
 
   artifacts: {
     ...get,

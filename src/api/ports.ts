@@ -3,6 +3,7 @@ import type { Digest } from '../domain/digest.ts'
 import type { EnvironmentName } from '../domain/name.ts'
 import type { Operation } from '../domain/operation.ts'
 import type { Principal } from '../domain/statement.ts'
+import type { scan } from './route-parts.ts'
 import type * as views from './views.ts'
 
 export type EnvironmentTile = z.output<typeof views.environmentTile>
@@ -14,6 +15,7 @@ export type Artifact = z.output<typeof views.artifact>
 export type SecretState = z.output<typeof views.secretState>
 export type Watch = z.output<typeof views.watch>
 export type WebhookDelivery = z.output<typeof views.webhookDelivery>
+export type Scan = z.output<typeof scan>
 export type ServerStatus = z.output<typeof views.serverStatus>
 export type Reindexed = z.output<typeof views.reindexed>
 
@@ -49,10 +51,13 @@ export interface Operations {
     change: { environment: EnvironmentName; instances: number; reason: string },
   ): Promise<Operation>
   rotate(asked: Asked, change: { environment: EnvironmentName; reason: string }): Promise<Operation>
+  /** `alarm`: not the hold of a rollback but the environment's alarm. */
   release(
     asked: Asked,
-    change: { environment: EnvironmentName; reason: string },
+    change: { environment: EnvironmentName; reason: string; alarm: boolean },
   ): Promise<Operation>
+  /** Looks for drift now, in depth; takes as long as the host does. What is found is replaced as always. */
+  scan(asked: Asked, environment: EnvironmentName): Promise<Scan>
   /** The operation as it is after the request; it may still be running. Undefined: there is none. */
   cancel(asked: Asked, operation: string): Promise<Operation | undefined>
   get(operation: string): Promise<Operation | undefined>

@@ -51,3 +51,27 @@ export const get = {
 export const post = { ...get, method: 'POST', status: 202, answer: started } as const
 export const ofEnvironment = { params: environmentParams } as const
 export const ofArtifact = { params: artifactParams } as const
+
+/** What differs from what should run. `complete` false: something could not be looked at. */
+export const scan = z
+  .object({
+    findings: z.array(
+      z.object({
+        instance: z.string(),
+        cause: z.string(),
+        found: z.string(),
+        expected: z.string(),
+      }),
+    ),
+    complete: z.boolean(),
+  })
+  .meta({ id: 'Scan' })
+
+export const scanning = {
+  ...post,
+  ...ofEnvironment,
+  status: 200,
+  path: `/api/v1/environments/:app/:environment/scan`,
+  summary: 'Compare what runs with what should, now and in depth',
+  answer: json(scan),
+} as const

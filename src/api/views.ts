@@ -116,6 +116,10 @@ export const environmentTile = z
     hold: z
       .object({ change: z.string(), reason: z.string(), by: z.string(), since: time })
       .nullable(),
+    /** Replacing did not help: Kiln tries again only after longer and longer pauses. */
+    alarm: z
+      .object({ change: z.string(), cause: z.string(), since: time, message: z.string() })
+      .nullable(),
     /** The change that has no outcome yet: who asked for it, since when, and how to follow it. */
     open: z
       .object({
@@ -251,7 +255,6 @@ export const webhookDelivery = z
     receivedAt: time,
   })
   .meta({ id: 'WebhookDelivery' })
-
 export const serverStatus = z
   .object({
     version: z.string(),
@@ -262,6 +265,7 @@ export const serverStatus = z
     /** Of Node, Docker, Temporal, HAProxy: name to version. */
     versions: z.record(z.string(), z.string()),
     ledger: z.object({ origin: z.string(), size: count }),
+    alarms: z.array(z.object({ environment: environmentName, since: time, message: z.string() })),
   })
   .meta({ id: 'Status' })
 

@@ -19,6 +19,7 @@ import { release } from './verbs/release.ts'
 import { repository } from './verbs/repository.ts'
 import { rollback } from './verbs/rollback.ts'
 import { scale } from './verbs/scale.ts'
+import { scan } from './verbs/scan.ts'
 import { secret } from './verbs/secret.ts'
 import { template } from './verbs/template.ts'
 import type { Run, Verb } from './verbs/verb.ts'
@@ -39,6 +40,7 @@ const verbs: readonly Verb[] = [
   rollback,
   release,
   scale,
+  scan,
   secret,
   prune,
   history,

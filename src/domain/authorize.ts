@@ -11,6 +11,7 @@ export const verbs = [
   'rotate',
   'replace',
   'release',
+  'scan',
   'cancel',
 ] as const
 export type Verb = (typeof verbs)[number]

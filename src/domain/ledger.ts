@@ -1,7 +1,8 @@
 import type { Digest } from './digest.ts'
 import { GrowingMap } from './growing-map.ts'
 import type { EnvironmentName } from './name.ts'
-import type { ChangeBody, Fact, FactOf, Leaf } from './statement.ts'
+import { causeOfRule, type Alarm, type Replacement } from './replacement-budget.ts'
+import type { ChangeBody, DriftCause, Fact, FactOf, Leaf } from './statement.ts'
 
 /** One environment as the log's order leaves it. */
 export type EnvironmentState = {
@@ -29,7 +30,17 @@ export type EnvironmentState = {
   /** The last change that ended, and how. */
   closed: FactOf<'change'> | null
   outcome: FactOf<'activation'> | null
+  /** What drifted since the last change, newest last. */
+  drifting: readonly { instance: string; cause: DriftCause }[]
+  /** Replacements since the last change of another kind that went well, newest last. */
+  replacements: readonly Replacement[]
+  /** Set when replacing did not help, until a person or another artifact changes something. */
+  alarm: Alarm | null
 }
+
+/** What is kept of drifts and replacements: what the budget needs, and bounded. */
+const keptDrifts = 200
+const keptReplacements = 50
 
 /** What the whole log says, folded. */
 export type Ledger = {
@@ -69,6 +80,9 @@ export function emptyEnvironment(environment: EnvironmentName): EnvironmentState
     hold: null,
     closed: null,
     outcome: null,
+    drifting: [],
+    replacements: [],
+    alarm: null,
   }
 }
 
@@ -116,6 +130,7 @@ function afterActivation(state: EnvironmentState, fact: FactOf<'activation'>): E
   const active = pending ?? state.active
   return {
     ...closed,
+    ...(open.body.changeKind === 'replacement' ? {} : { replacements: [], alarm: null }),
     active,
     good: pending === null ? state.good : [...state.good, pending],
     running: fact.body.instances,
@@ -132,13 +147,41 @@ function afterActivation(state: EnvironmentState, fact: FactOf<'activation'>): E
   }
 }
 
+function afterChange(state: EnvironmentState, fact: FactOf<'change'>): EnvironmentState {
+  const next = { ...state, epoch: fact.body.epoch, tip: fact.leaf, open: fact, drifting: [] }
+  if (fact.body.changeKind !== 'replacement') return next
+  const causes = state.drifting.map(({ cause }) => cause)
+  const replacements = [...state.replacements, { at: fact.time, causes }].slice(-keptReplacements)
+  return { ...next, replacements }
+}
+
+function afterRelease(
+  state: EnvironmentState,
+  { body }: FactOf<'release'>,
+): EnvironmentState | null {
+  if (state.hold?.change === body.change) return { ...state, hold: null }
+  if (state.alarm?.change === body.change) return { ...state, alarm: null, replacements: [] }
+  return null
+}
+
+function afterDrift(state: EnvironmentState, { body }: FactOf<'drift'>): EnvironmentState {
+  const { instance, cause } = body
+  return { ...state, drifting: [...state.drifting, { instance, cause }].slice(-keptDrifts) }
+}
+
+/** The refusal to replace once more is the alarm; one alarm stands at a time. */
+function afterRefusal(state: EnvironmentState, fact: FactOf<'refusal'>): EnvironmentState {
+  const cause = causeOfRule(fact.body.rule)
+  if (cause === null || state.alarm !== null) return state
+  const { change, message } = fact.body
+  return { ...state, alarm: { change, cause, since: fact.time, message } }
+}
+
 /** The environment after one more of its own facts; null when the fact is void. */
 export function foldEnvironment(state: EnvironmentState, fact: Fact): EnvironmentState | null {
   switch (fact.kind) {
     case 'change':
-      return takesChange(state, fact.body)
-        ? { ...state, epoch: fact.body.epoch, tip: fact.leaf, open: fact }
-        : null
+      return takesChange(state, fact.body) ? afterChange(state, fact) : null
     case 'key':
       return takesKey(state, fact)
         ? { ...state, sequence: fact.body.sequence, lastKey: fact.leaf, pending: fact }
@@ -146,9 +189,11 @@ export function foldEnvironment(state: EnvironmentState, fact: Fact): Environmen
     case 'activation':
       return takesActivation(state, fact) ? afterActivation(state, fact) : null
     case 'release':
-      return state.hold?.change === fact.body.change ? { ...state, hold: null } : null
+      return afterRelease(state, fact)
     case 'drift':
+      return afterDrift(state, fact)
     case 'refusal':
+      return afterRefusal(state, fact)
     case 'roles':
     case 'provenance':
     case 'sbom':
@@ -184,7 +229,14 @@ export function fold(ledger: Ledger, fact: Fact): Ledger {
       return { ...next, environments: new Map(ledger.environments).set(name, state) }
     }
     case 'drift':
-    case 'refusal':
+    case 'refusal': {
+      // Nothing begins with these: an environment is known from its first change on.
+      const { environment: name } = fact.body
+      const known = name === null ? undefined : ledger.environments.get(name)
+      const state = known === undefined ? null : foldEnvironment(known, fact)
+      if (name === null || state === null || state === known) return next
+      return { ...next, environments: new Map(ledger.environments).set(name, state) }
+    }
     case 'roles':
     case 'provenance':
     case 'sbom':

@@ -10,7 +10,8 @@ export type Wish =
   | { kind: 'replacement'; drifts: readonly Drift[] }
   /** New instances for all, with the secrets that the host has now. */
   | { kind: 'rotation' }
-  | { kind: 'release' }
+  /** Lifts a rollback's hold, or the alarm of an environment. */
+  | { kind: 'release'; alarm?: true }
 
 /** A difference between what runs and what should, as the host saw it. */
 export type Drift = {

@@ -1,5 +1,5 @@
 import type { Digest } from '../domain/digest.ts'
-import { environmentOf } from '../domain/ledger.ts'
+import { environmentOf, type EnvironmentState } from '../domain/ledger.ts'
 import type { EnvironmentName } from '../domain/name.ts'
 import type { ChangeRequest, Drift } from '../domain/request.ts'
 import { timeOf, type RecordDependencies } from './record.ts'
@@ -15,9 +15,11 @@ export async function recordDrifts(
   },
 ): Promise<void> {
   const { environment, id } = request
-  const { epoch } = environmentOf(await dependencies.ledger(), environment)
+  const { epoch, drifting } = environmentOf(await dependencies.ledger(), environment)
   const artifact = await activeArtifact(dependencies, environment)
   for (const [at, drift] of drifts.entries()) {
+    // Told again while nothing was changed: it is on record.
+    if (isKnown(drifting, drift)) continue
     await dependencies.decide({
       id: `drift ${id} ${at}`,
       signable: {
@@ -28,6 +30,12 @@ export async function recordDrifts(
       },
     })
   }
+}
+
+/** What happens at the edge is over once it is told: the same again is another time. */
+function isKnown(known: EnvironmentState['drifting'], { instance, cause }: Drift): boolean {
+  if (cause === 'edge' || cause === 'unknown') return false
+  return known.some((one) => one.instance === instance && one.cause === cause)
 }
 
 export async function recordRelease(

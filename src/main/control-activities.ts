@@ -3,6 +3,7 @@ import { canonicalJson, digestOfJson } from '../../signing/canonical.ts'
 import type { Digest } from '../domain/digest.ts'
 import type { Operation } from '../domain/operation.ts'
 import type { Principal } from '../domain/statement.ts'
+import { causeOfRule } from '../domain/replacement-budget.ts'
 import type { CheckedTemplate } from '../domain/template.ts'
 import { ledgerActivities } from '../ledger/activities.ts'
 import type { WebhookMemory } from '../ledger/index-webhooks.ts'
@@ -42,18 +43,26 @@ export async function controlActivities({ context, owned, engine, webhooks, vers
   const { store, ledger } = owned
   const { home, minFree } = context.config
   await store.put(blobKey(promotionPolicyDigest), promotionPolicy.bytes)
+  const records = ledgerActivities({
+    decide: ledger.decide,
+    ledger: ledger.refresh,
+    publishedBundle: ledger.publishedBundle,
+    verify: ledger.verify,
+    blob: (digest) => blobBytes(store, digest),
+    origin: context.config.origin,
+    version,
+    policy: { name: promotionPolicy.name, digest: promotionPolicyDigest },
+    now,
+  })
   return {
-    ...ledgerActivities({
-      decide: ledger.decide,
-      ledger: ledger.refresh,
-      publishedBundle: ledger.publishedBundle,
-      verify: ledger.verify,
-      blob: (digest) => blobBytes(store, digest),
-      origin: context.config.origin,
-      version,
-      policy: { name: promotionPolicy.name, digest: promotionPolicyDigest },
-      now,
-    }),
+    ...records,
+    async recordRefusal(input: Parameters<typeof records.recordRefusal>[0]) {
+      const { rule, message, request } = input
+      // Somebody has to see it: Kiln stops mending by itself.
+      if (causeOfRule(rule) !== null)
+        context.logger.error({ alarm: rule, environment: request.environment }, message)
+      await records.recordRefusal(input)
+    },
     ...promoteActivities({
       ledger: ledger.refresh,
       digestOfJson,

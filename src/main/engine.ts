@@ -18,6 +18,8 @@ import type { BuildInput } from '../../workflows/build-artifact.ts'
 import type { CheckSecretsInput } from '../../workflows/check-secrets.ts'
 import type { DeliveryInput } from '../../workflows/deliver-commit.ts'
 import type { EnvironmentInput } from '../../workflows/environment.ts'
+import type { ScanInput } from '../../workflows/scan-environment.ts'
+import type { ScanAnswer } from '../runtime/scan-activities.ts'
 import type { RebuildInput } from '../../workflows/rebuild-artifact.ts'
 import { environmentWorkflowId } from './operation-ids.ts'
 
@@ -145,6 +147,26 @@ function builds(workflow: Workflows) {
 /** What only a host knows. */
 function hosts(workflow: Workflows, host: string) {
   return {
+    /** Has the host look in depth. Throws `wait_timeout` when it does not answer, `forbidden`. */
+    async scan(environment: EnvironmentName, principal: Principal): Promise<ScanAnswer> {
+      const input: ScanInput = { host, environment, principal }
+      try {
+        return await workflow.execute('scanEnvironment', {
+          taskQueue,
+          workflowId: `scan.${randomUUID()}`,
+          workflowExecutionTimeout: '50 seconds',
+          args: [input],
+        })
+      } catch (error) {
+        const told = kilnErrorOf(error)
+        if (told instanceof KilnError || !(error instanceof WorkflowFailedError)) throw told
+        throw new KilnError('wait_timeout', `the host ${host} does not answer`, {
+          cause: error,
+          fix: 'kiln status',
+        })
+      }
+    },
+
     /** Which secrets the host has. Throws `wait_timeout` when it does not answer. */
     async checkSecrets(secrets: Readonly<Record<string, string>>): Promise<SecretState[]> {
       const input: CheckSecretsInput = { host, secrets }

@@ -5,6 +5,7 @@ import { pullFrom } from '../runtime/image.ts'
 import { createJudge } from '../runtime/judge.ts'
 import { createLiveness } from '../runtime/liveness.ts'
 import { collectLogs } from '../runtime/logs.ts'
+import { scanActivities } from '../runtime/scan-activities.ts'
 import { secretActivities } from '../runtime/secret-source.ts'
 import { watchInstances } from '../runtime/watch.ts'
 import { createAdmission } from './admission.ts'
@@ -39,8 +40,7 @@ await runProcess('host', async ({ config, paths, logger, crashPoint }) => {
   const registry = registryAccess(config, await openCredentials(paths.credentials))
   const naming = namingOf(config.hostName)
   const shared = { fence, logger, now, activity: temporalActivity, crashPoint }
-  const onEngine = { ...shared, docker, naming }
-  const edge = openHostEdge(config, shared)
+  const [onEngine, edge] = [{ ...shared, docker, naming }, openHostEdge(config, shared)]
   const liveness = createLiveness()
   const secrets = hostSecrets(config, process.env)
   const room = openEdgeRoom({
@@ -77,7 +77,10 @@ await runProcess('host', async ({ config, paths, logger, crashPoint }) => {
   const worker = await createWorker({
     ...workerIn({ config, paths, logger }, 'host'),
     taskQueue: `host.${config.hostName}`,
-    activities: withCrashPoints(tidy(activities, { config, docker, house }), crashPoint),
+    activities: {
+      ...withCrashPoints(tidy(activities, { config, docker, house }), crashPoint),
+      ...scanActivities({ judge }),
+    },
     concurrent: 20,
   })
   const working = worker.run()

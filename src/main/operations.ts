@@ -71,7 +71,7 @@ async function cancelOwn(
 
 type Starts = Pick<
   Operations,
-  'startBuild' | 'startRebuild' | 'promote' | 'rollback' | 'scale' | 'rotate' | 'release'
+  'startBuild' | 'startRebuild' | 'promote' | 'rollback' | 'scale' | 'rotate' | 'release' | 'scan'
 >
 
 function starts({ engine, ledger, now }: Dependencies): Starts {
@@ -117,8 +117,17 @@ function starts({ engine, ledger, now }: Dependencies): Starts {
       change(asked, { environment, reason, wish: { kind: 'scale', instances } }),
     rotate: (asked, { environment, reason }) =>
       change(asked, { environment, reason, wish: { kind: 'rotation' } }),
-    release: (asked, { environment, reason }) =>
-      change(asked, { environment, reason, wish: { kind: 'release' } }),
+    release: (asked, { environment, reason, alarm }) =>
+      change(asked, {
+        environment,
+        reason,
+        wish: alarm ? { kind: 'release', alarm } : { kind: 'release' },
+      }),
+    async scan({ principal }, environment) {
+      mustBeKnown(await ledger(), environment)
+      const { findings, complete } = await engine.scan(environment, principal)
+      return { findings: [...findings], complete }
+    },
   }
 }
 

@@ -67,7 +67,7 @@ async function status({
   startedAt,
 }: Omit<Input, 'history' | 'engine'> & { startedAt: string }): Promise<ServerStatus> {
   const { state } = readSupervisorState(context.config.home)
-  const { size } = await owned.ledger.refresh()
+  const { size, environments } = await owned.ledger.refresh()
   return {
     version,
     startedAt,
@@ -78,5 +78,8 @@ async function status({
     })),
     versions: { node: process.version },
     ledger: { origin: context.config.origin, size },
+    alarms: [...environments.values()].flatMap(({ environment, alarm }) =>
+      alarm === null ? [] : [{ environment, since: alarm.since, message: alarm.message }],
+    ),
   }
 }

@@ -136,6 +136,7 @@ async function tile(
       max: step?.instances.max ?? 0,
     },
     hold: state.hold,
+    alarm: state.alarm,
     open: openOf(state.open),
     outcome: outcomeOf(state),
     address: await dependencies.address(name),

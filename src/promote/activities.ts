@@ -13,6 +13,7 @@ import {
   servedBy,
   type Plan,
 } from '../domain/plan.ts'
+import { replacementVerdict } from './replacements.ts'
 import { changeId, tailOf, type ChangeRequest, type Drift, type Wish } from '../domain/request.ts'
 import type { ChangeBody, FactOf, Served } from '../domain/statement.ts'
 
@@ -58,7 +59,7 @@ export function promoteActivities(dependencies: Dependencies) {
   return {
     /** Decides, against the ledger of this moment; changes nothing. */
     async decideChange(request: ChangeRequest): Promise<Decision> {
-      const decision = decide(await ledger(), request, digestOfJson)
+      const decision = decide(await ledger(), request, { digestOfJson, now: now() })
       if (decision.kind !== 'change') return decision
       const mends = request.wish.kind === 'rollback' || request.wish.kind === 'replacement'
       const fault = await dependencies.room(mends ? 'mending' : 'work')
@@ -124,25 +125,19 @@ export function promoteActivities(dependencies: Dependencies) {
 function decide(
   ledger: Ledger,
   request: ChangeRequest,
-  digestOfJson: (value: unknown) => Digest,
+  { digestOfJson, now }: { digestOfJson: (value: unknown) => Digest; now: Date },
 ): Decision {
   const { environment, wish, principal } = request
   const verdict = authorize(principal, verbOf[wish.kind], environment)
   if (!verdict.allowed)
     return { kind: 'refused', rule: verdict.rule, message: verdict.message, fix: null }
   const state = environmentOf(ledger, environment)
-  if (wish.kind === 'release') {
-    return state.hold === null
-      ? { kind: 'refused', rule: 'no-hold', message: `${environment} is not held`, fix: null }
-      : { kind: 'release', hold: state.hold.change }
-  }
+  if (wish.kind === 'release') return release(state, wish.alarm === true)
   if (state.open !== null) {
     return { kind: 'open', change: state.open.body, active: state.active }
   }
-  if (wish.kind === 'replacement' && !concerns(state, wish.drifts)) {
-    const serving = servedBy(state.active)
-    if (serving !== null) return { kind: 'nothing-to-do', serving }
-  }
+  const before = wish.kind === 'replacement' ? unreplaced(state, wish.drifts, now) : null
+  if (before !== null) return before
   const plan = planOf(ledger, environment, wish)
   switch (plan.kind) {
     case 'refused':
@@ -168,6 +163,30 @@ function withoutSecrets({ environment }: ChangeRequest): Decision {
     rule: 'no-secrets',
     message: `what is active in ${environment} has no secrets`,
     fix: 'name them under secrets in kiln.yaml, commit and promote',
+  }
+}
+
+function release({ environment, hold, alarm }: EnvironmentState, ofAlarm: boolean): Decision {
+  const held = ofAlarm ? alarm : hold
+  if (held !== null) return { kind: 'release', hold: held.change }
+  return ofAlarm
+    ? { kind: 'refused', rule: 'no-alarm', message: `${environment} has no alarm`, fix: null }
+    : { kind: 'refused', rule: 'no-hold', message: `${environment} is not held`, fix: null }
+}
+
+/** What is decided of drifts that no replacement follows; null when one does. */
+function unreplaced(state: EnvironmentState, drifts: readonly Drift[], now: Date): Decision | null {
+  const serving = servedBy(state.active)
+  if (serving === null) return null
+  if (!concerns(state, drifts)) return { kind: 'nothing-to-do', serving }
+  const verdict = replacementVerdict(state, drifts, now)
+  switch (verdict.kind) {
+    case 'within':
+      return null
+    case 'waits':
+      return { kind: 'nothing-to-do', serving }
+    case 'alarm':
+      return { ...verdict, kind: 'refused' }
   }
 }
 

@@ -31,8 +31,11 @@ export type JudgeDependencies = Engine & {
   now: () => Date
 }
 
-/** `again`: something acted meanwhile, so that what is foreign must be asked later. */
-export type Judgement = { drifts: readonly Drift[]; again: boolean }
+/**
+ * `again`: something acted meanwhile, so that what is foreign must be asked later. `complete`: nothing
+ * that was to be looked at was left out.
+ */
+export type Judgement = { drifts: readonly Drift[]; again: boolean; complete: boolean }
 
 export type Judge = (environment: EnvironmentName, depth: Depth) => Promise<Judgement>
 
@@ -52,10 +55,10 @@ export function createJudge(dependencies: JudgeDependencies): Judge {
   const tails = new Map<EnvironmentName, Promise<unknown>>()
 
   async function judge(environment: EnvironmentName, depth: Depth): Promise<Judgement> {
-    const { drifts, again } = await compare(dependencies, look, { environment, depth })
+    const { drifts, again, complete } = await compare(dependencies, look, { environment, depth })
     const before = told.get(environment)
     told.set(environment, await tell(dependencies, environment, { drifts, before }))
-    return { drifts: drifts.map(plain), again }
+    return { drifts: drifts.map(plain), again, complete }
   }
   return (environment, depth) => {
     const mine = (tails.get(environment) ?? Promise.resolve())
@@ -66,7 +69,7 @@ export function createJudge(dependencies: JudgeDependencies): Judge {
   }
 }
 
-type Compared = { drifts: FoundDrift[]; again: boolean }
+type Compared = { drifts: FoundDrift[]; again: boolean; complete: boolean }
 
 /** What an effect that runs makes is not on record yet: whether it is foreign is asked again later. */
 async function compare(
@@ -80,27 +83,31 @@ async function compare(
   // In this order: what a change ends meanwhile is on the host's record, what it adopts was there before.
   const wanted = await expected(environment)
   const found = await findContainers(dependencies, environment)
-  await taint(dependencies, look, { environment, depth, wanted, found })
+  const seen = await taint(dependencies, look, { environment, depth, wanted, found })
   const again = actingBefore || fence.isActing(environment)
   const drifts = findDrift(wanted.instances, found, fence.record(environment))
   const settled = depth === 'content' && !again && !wanted.open
+  const edge = settled
+    ? await edgeDrifts(dependencies, { environment, epoch }, { wanted, found })
+    : null
   return {
-    drifts: [
-      ...drifts.filter(({ cause }) => !(again && cause === 'foreign')),
-      ...(settled ? await edgeDrifts(dependencies, { environment, epoch }, { wanted, found }) : []),
-    ],
+    drifts: [...drifts.filter(({ cause }) => !(again && cause === 'foreign')), ...(edge ?? [])],
     again,
+    complete: seen && (depth === 'settings' || edge !== null),
   }
 }
 
-/** Looks at every expected instance that runs, and notes what it finds before anybody is told. */
+/**
+ * Looks at every expected instance that runs, and notes what it finds before anybody is told. Whether
+ * all could be looked at.
+ */
 async function taint(
   { fence, logger }: JudgeDependencies,
   look: Look,
   seen: { environment: EnvironmentName; depth: Depth; wanted: Expected; found: readonly Found[] },
-): Promise<void> {
+): Promise<boolean> {
   const { environment, depth, wanted, found } = seen
-  if (wanted.mould === null || wanted.instances.length === 0) return
+  if (wanted.mould === null || wanted.instances.length === 0) return true
   try {
     const mould = await wanted.mould()
     const running = wanted.instances.flatMap(({ name, id }) => {
@@ -114,9 +121,11 @@ async function taint(
           await fence.note(environment, (record) => noteTaints(record, one.id, taints))
       }),
     )
+    return true
   } catch (error) {
     // What can be told without it (stopped, removed, foreign) is told all the same.
     logger.error({ err: error, environment }, 'cannot look into what runs')
+    return false
   }
 }
 
@@ -124,7 +133,7 @@ async function edgeDrifts(
   { edge, fence, logger }: JudgeDependencies,
   at: { environment: EnvironmentName; epoch: number },
   { wanted, found }: { wanted: Expected; found: readonly Found[] },
-): Promise<FoundDrift[]> {
+): Promise<FoundDrift[] | null> {
   const instances = wanted.instances.flatMap(({ name, id }) => {
     const one = found.find((other) => other.id === id)
     const port = one?.labels?.settings.port
@@ -132,10 +141,12 @@ async function edgeDrifts(
   })
   try {
     const drifts = await fence.between(at, () => edge(at.environment, instances))
-    return (drifts ?? []).map((drift) => ({ ...drift, id: `edge ${drift.instance}` }))
+    return drifts === null
+      ? null
+      : drifts.map((drift) => ({ ...drift, id: `edge ${drift.instance}` }))
   } catch (error) {
     logger.error({ err: error, environment: at.environment }, 'cannot look at the edge')
-    return []
+    return null
   }
 }
 

@@ -1,5 +1,6 @@
 import { pino } from 'pino'
 import type {
+  Scan,
   Artifact,
   Asked,
   Candidate,
@@ -50,6 +51,7 @@ export function testEnvironment(
     previous: null,
     last: false,
     automatic: false,
+    alarm: null,
     epoch: 3,
     active: {
       sequence: 2,
@@ -103,6 +105,7 @@ export function memoryPorts() {
     script: [{ state: 'running' }, { state: 'succeeded' }] as Partial<Operation>[],
     /** Thrown by the next call of any verb. */
     failure: undefined as Error | undefined,
+    scan: { findings: [], complete: true } as Scan,
   }
 
   function progress(id: string, change: Partial<Operation>): void {
@@ -180,6 +183,7 @@ export function memoryPorts() {
       scale: async (asked, input) => begin('scale', asked, input),
       rotate: async (asked, input) => begin('rotate', asked, input),
       release: async (asked, input) => begin('release', asked, input),
+      scan: async () => state.scan,
       cancel: async (asked, id) => {
         const operation = current(id)
         if (operation === undefined) return undefined
@@ -248,6 +252,7 @@ export function memoryPorts() {
         processes: [{ name: 'server', state: 'ready', detail: null }],
         versions: { node: '24' },
         ledger: { origin: 'kiln.test', size: 7 },
+        alarms: [],
       }),
     },
     logs: {

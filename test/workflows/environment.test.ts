@@ -357,3 +357,71 @@ test('kinds of change go through the same steps: rollback holds, release lifts, 
     'release',
   ])
 })
+
+test('an app that keeps stopping is replaced three times, then alarms once, and a person lifts it', async () => {
+  const told = async () => {
+    const [one] = (await kiln.state(kiln.test)).running
+    if (one === undefined) throw new Error('nothing runs')
+    kiln.host.kill(one.name)
+    await kiln.engine.drift(kiln.test, [
+      { instance: one.name, cause: 'stopped', found: 'exited, exit code 1', expected: 'running' },
+    ])
+    return one.name
+  }
+  const epoch = async () => (await kiln.state(kiln.test)).epoch
+  const begun = await epoch()
+  for (let count = 1; count <= 3; count++) {
+    const gone = await told()
+    await until(`replacement ${count}`, async () => {
+      const { open, running } = await kiln.state(kiln.test)
+      return open === null && running[0]?.name !== gone ? true : undefined
+    })
+  }
+  expect(await epoch()).toBe(begun + 3)
+  await told()
+  const alarm = await until(
+    'the alarm',
+    async () => (await kiln.state(kiln.test)).alarm ?? undefined,
+  )
+  expect(alarm).toMatchObject({ cause: 'stopped' })
+  const refusals = async () => (await kiln.kinds()).filter((kind) => kind === 'refusal').length
+  const drifts = async () => (await kiln.kinds()).filter((kind) => kind === 'drift').length
+  const [known, seen] = [await refusals(), await drifts()]
+
+  // Told again, it is neither recorded nor replaced again.
+  await told()
+  const again = await until('the second telling is answered', async () => {
+    const all = await kiln.engine.environmentOperations(kiln.test)
+    const last = all.findLast(({ kind }) => kind === 'replacement')
+    return last?.state === 'unchanged' ? last : undefined
+  })
+  expect(again.state).toBe('unchanged')
+  expect([await refusals(), await drifts(), await epoch()]).toEqual([known, seen, begun + 3])
+
+  const lifted = await kiln.ended(
+    kiln.test,
+    await kiln.ask(kiln.test, { kind: 'release', alarm: true }),
+  )
+  expect(lifted.state).toBe('succeeded')
+  expect(await kiln.state(kiln.test)).toMatchObject({ alarm: null, replacements: [] })
+  await told()
+  await until('it is replaced again', async () => ((await epoch()) > begun + 3 ? true : undefined))
+  await until('and ends', async () => (await kiln.state(kiln.test)).open === null || undefined)
+})
+
+test('another artifact lifts the alarm; what drifts at the edge replaces nothing', async () => {
+  const epoch = async () => (await kiln.state(kiln.test)).epoch
+  const before = await epoch()
+  const [one] = (await kiln.state(kiln.test)).running
+  await kiln.engine.drift(kiln.test, [
+    { instance: one?.name ?? '', cause: 'edge', found: 'a server elsewhere', expected: 'nothing' },
+  ])
+  await until('it is on record', async () => {
+    const all = await kiln.engine.environmentOperations(kiln.test)
+    return all.findLast(({ kind }) => kind === 'replacement')?.state === 'unchanged' || undefined
+  })
+  expect((await kiln.kinds()).at(-1)).toBe('drift')
+  expect(await epoch()).toBe(before)
+  await kiln.done(kiln.test, promotion(b))
+  expect(await kiln.state(kiln.test)).toMatchObject({ alarm: null, replacements: [] })
+})

@@ -38,8 +38,9 @@ function rowOf(tile: Tile, now: Date): string[] {
 }
 
 /** What a person should see first: a failure, a hold, what is under way. */
-function noteOf({ outcome, hold, open }: Tile, now: Date): string {
+function noteOf({ outcome, hold, open, alarm }: Tile, now: Date): string {
   return [
+    ...(alarm === null ? [] : [`ALARM ${alarm.cause} ${ago(alarm.since, now)}: ${alarm.message}`]),
     ...(outcome?.outcome === 'failed'
       ? [
           `FAILED ${outcome.kind}: ${outcome.failure?.code ?? 'unknown'} (kiln follow ${outcome.operation})`,

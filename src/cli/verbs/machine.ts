@@ -2,6 +2,7 @@ import type { AnswerOf } from '../../api/contract.ts'
 import { errors, KilnError } from '../../domain/error.ts'
 import type { LocalProcess, LocalStatus, Prerequisite } from '../local-port.ts'
 import type { Session } from '../session.ts'
+import { cleanLine } from '../text.ts'
 import type { Verb } from './verb.ts'
 
 /** Start, stop and look at Kiln on this machine. */
@@ -78,6 +79,8 @@ async function showStatus(
   const versions = Object.entries(server.versions).map(([name, version]) => `${name} ${version}`)
   session.output.talk(`kiln ${server.version}; ${versions.join(', ')}`)
   session.output.talk(`ledger ${server.ledger.origin}: ${server.ledger.size} entries`)
+  for (const { environment, message } of server.alarms)
+    session.output.talk(cleanLine(`ALARM ${environment}: ${message}`))
 }
 
 function processes(session: Session, items: readonly LocalProcess[]): Promise<void> {
