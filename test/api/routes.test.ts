@@ -80,14 +80,17 @@ test('a path that is no route is closed as well, and tells nothing', async () =>
   expect((await fetch(`${api.address}/health`, { method: 'DELETE' })).status).toBe(401)
 })
 
-test('the server serves each route of the contract and no other', () => {
+test('the server serves each route of the contract, the door of webhooks, and no other', () => {
   const served = api.app.printRoutes({ commonPrefix: false })
   for (const { route } of table)
     expect(api.app.hasRoute({ method: route.method, url: route.path })).toBe(true)
   const methods = [...served.matchAll(/\(([A-Z, ]+)\)/g)].flatMap(([, list = '']) =>
     list.split(', '),
   )
-  expect(methods.filter((method) => method !== 'HEAD')).toHaveLength(table.length)
+  // Forges send there, and sign what they send: test/bad-input/webhooks.test.ts.
+  const doors = table.length + 1
+  expect(api.app.hasRoute({ method: 'POST', url: '/webhooks/:forge' })).toBe(true)
+  expect(methods.filter((method) => method !== 'HEAD')).toHaveLength(doors)
 })
 
 test.each(table.filter(({ route }) => route.method === 'POST'))(
