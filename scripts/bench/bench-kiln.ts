@@ -19,6 +19,8 @@ export const registry = '127.0.0.1:7702'
 /** A whole Kiln, up, with a repository of the example that it may read. */
 export type BenchKiln = {
   api: Client
+  /** The command line of this Kiln, and its API as it is now: a restored home has another token. */
+  own: Kiln
   /** Address of the port at which the edge answers for hello/prod. */
   prodAddress: () => Promise<string>
   pid: (process: string) => Promise<number>
@@ -43,7 +45,7 @@ export async function startBenchKiln(): Promise<BenchKiln> {
   await kiln.cli('up')
   const repository = await makeRepository(join(home, 'repository'), join(root, 'examples/hello'))
   await repository.commit('Say hello')
-  return verbs(await kiln.api(), repository)
+  return { ...verbs(await kiln.api(), repository), own: kiln }
 }
 
 /** Ends what runs of an earlier run or of this one, and removes what it left. */
@@ -63,7 +65,7 @@ function ownKiln(): Kiln {
 
 const at = (environment: string) => ({ params: { app: 'hello', environment }, query: {} })
 
-function verbs(api: Client, repository: Repository): BenchKiln {
+function verbs(api: Client, repository: Repository): Omit<BenchKiln, 'own'> {
   return {
     api,
     repository,

@@ -9,6 +9,7 @@ import { chosen, isMet, rounded, type Figure, type Part } from './figure.ts'
 import { help } from './help.ts'
 import { memory, memoryAfterWork } from './memory.ts'
 import { requests } from './requests.ts'
+import { restore } from './restore.ts'
 import { say } from './timed.ts'
 
 /**
@@ -39,6 +40,8 @@ const parts: readonly Part[] = [
   changes(kiln.get),
   requests(kiln.get),
   memoryAfterWork(kiln.get),
+  // Last: it takes away all that the others made.
+  restore(kiln.get),
 ]
 
 async function measure(wanted: readonly Part[]): Promise<Measured> {

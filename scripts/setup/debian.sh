@@ -15,6 +15,7 @@ debian_missing() { # PURPOSE: prints the packages that are not there
     ls /usr/lib/*/faketime/libfaketime.so.1 >/dev/null 2>&1 || echo libfaketime
     dpkg-query -W -f '${Status}' busybox-static 2>/dev/null | grep -q ' installed' || echo busybox-static
     [ -x /usr/sbin/sshd ] || echo openssh-server
+    command -v systemd-analyze >/dev/null || echo systemd
     for tool in skopeo openssl tmux; do
       command -v "$tool" >/dev/null || echo "$tool"
     done
