@@ -127,6 +127,8 @@ function rangeOf({ headers, method }, file) {
 function logged(request, response) {
   const began = performance.now()
   response.once('close', () => {
+    // An answer that had begun before promised to keep its connection: nobody shall wait for that to end.
+    if (stopping) setImmediate(() => server.closeIdleConnections())
     if (request.url === '/ready' && response.statusCode === 200) return
     const line = {
       time: new Date().toISOString(),
