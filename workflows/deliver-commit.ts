@@ -1,6 +1,8 @@
 import { defineQuery, isCancellation, setHandler } from '@temporalio/workflow'
+import type { Digest } from '../src/domain/digest.ts'
 import type { Operation } from '../src/domain/operation.ts'
 import type { Principal } from '../src/domain/statement.ts'
+import type { FoundSource } from '../src/source/read-source.ts'
 import { builder, control, waiting } from './activities.ts'
 import { reportStatus } from './commit-status.ts'
 import { deliverApps, noSuchApp } from './deliver-apps.ts'
@@ -51,34 +53,7 @@ export async function deliverCommit(input: DeliveryInput): Promise<void> {
     if (input.app !== undefined && input.app !== found.app)
       throw noSuchApp(input.app, `it is one app: ${found.app}`)
     status.begin(found.app, found.source.commit)
-    const template = await step(operation, 'template', (note) => {
-      note(found.template)
-      return builder.checkTemplate({ name: found.template })
-    })
-    const build = await control.identifyBuild({ found, template })
-    operation.result = { app: found.app, commit: found.source.commit, build: build.id }
-    const artifact =
-      build.artifact ??
-      (await step(operation, 'build', (note) => {
-        note(build.id)
-        return waiting.runBuild({
-          id: build.id,
-          found,
-          template,
-          useCache: input.useCache,
-          requestedBy: input.principal.name,
-        })
-      }))
-    operation.result = { ...operation.result, digest: artifact }
-    const first = await step(operation, 'promote', (note) =>
-      control.promoteFirst({ digest: artifact, build: build.id }).then((promoted) => {
-        note(promoted?.change ?? 'the first environment is promoted to by hand')
-        return promoted
-      }),
-    )
-    ended(operation, build.artifact === null ? 'succeeded' : 'unchanged', {
-      result: { change: first?.change ?? null },
-    })
+    const artifact = await deliverApp(operation, input, found)
     await status.succeeded(`sealed as ${artifact.slice(0, 19)}`)
   } catch (error) {
     const failure = failureOf(error)
@@ -87,6 +62,43 @@ export async function deliverCommit(input: DeliveryInput): Promise<void> {
     throwIfFailed(operation)
     throw error
   }
+}
+
+/** One app: its artifact, which is sealed, and its first promotion, which is asked for. */
+async function deliverApp(
+  operation: Tracked,
+  input: DeliveryInput,
+  found: FoundSource,
+): Promise<Digest> {
+  const template = await step(operation, 'template', (note) => {
+    note(found.template)
+    return builder.checkTemplate({ name: found.template })
+  })
+  const build = await control.identifyBuild({ found, template })
+  operation.result = { app: found.app, commit: found.source.commit, build: build.id }
+  const artifact =
+    build.artifact ??
+    (await step(operation, 'build', (note) => {
+      note(build.id)
+      return waiting.runBuild({
+        id: build.id,
+        found,
+        template,
+        useCache: input.useCache,
+        requestedBy: input.principal.name,
+      })
+    }))
+  operation.result = { ...operation.result, digest: artifact }
+  const first = await step(operation, 'promote', (note) =>
+    control.promoteFirst({ digest: artifact, build: build.id }).then((promoted) => {
+      note(promoted?.change ?? 'the first environment is promoted to by hand')
+      return promoted
+    }),
+  )
+  ended(operation, build.artifact === null ? 'succeeded' : 'unchanged', {
+    result: { change: first?.change ?? null },
+  })
+  return artifact
 }
 
 function findSource(operation: Tracked, { repository, revision, path }: DeliveryInput) {
