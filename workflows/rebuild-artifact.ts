@@ -1,9 +1,10 @@
 import { ApplicationFailure, isCancellation, setHandler } from '@temporalio/workflow'
 import type { Digest } from '../src/domain/digest.ts'
-import type { Principal } from '../src/domain/statement.ts'
+import type { Principal, Source } from '../src/domain/statement.ts'
+import type { FoundSource } from '../src/source/read-source.ts'
 import { builder, control } from './activities.ts'
 import { progressQuery } from './deliver-commit.ts'
-import { ended, failureOf, step, throwIfFailed, track } from './tracking.ts'
+import { ended, failureOf, step, throwIfFailed, track, type Tracked } from './tracking.ts'
 
 export type RebuildInput = { id: string; digest: Digest; principal: Principal; requestedAt: string }
 
@@ -27,24 +28,7 @@ export async function rebuildArtifact(input: RebuildInput): Promise<void> {
     const record = await step(operation, 'read the record', () =>
       control.readBuildRecord({ digest: input.digest }),
     )
-    const { repository } = record.source
-    const found = await step(operation, 'source', () =>
-      builder.resolveSource({
-        repository,
-        revision: record.source.commit,
-        recorded: true,
-        ...(record.source.path === undefined ? {} : { path: record.source.path }),
-      }),
-    )
-    if ('apps' in found) {
-      throw ApplicationFailure.nonRetryable('the commit holds several apps', 'not_reproducible')
-    }
-    if (found.source.tree !== record.source.tree) {
-      throw ApplicationFailure.nonRetryable(
-        `commit ${record.source.commit} has tree ${found.source.tree}, the record says ${record.source.tree}`,
-        'not_reproducible',
-      )
-    }
+    const found = await findRecorded(operation, record.source)
     const build = `${record.build}-again-${input.id.slice(-8)}`
     const { dependencies } = await step(operation, 'fetch dependencies', () =>
       builder.fetchDependencies({ build, context: found.context, template: record.template }),
@@ -56,7 +40,7 @@ export async function rebuildArtifact(input: RebuildInput): Promise<void> {
         context: found.context,
         dependencies,
         template: record.template,
-        source: { ...found.source, repository },
+        source: { ...found.source, repository: record.source.repository },
         useCache: false,
         like: input.digest,
       }),
@@ -74,4 +58,25 @@ export async function rebuildArtifact(input: RebuildInput): Promise<void> {
     throwIfFailed(operation)
     throw error
   }
+}
+
+/** The commit of a record, which must hold what it held. */
+async function findRecorded(
+  operation: Tracked,
+  { commit, path, repository, tree }: Source,
+): Promise<FoundSource> {
+  const found = await step(operation, 'source', () =>
+    builder.resolveSource({
+      repository,
+      revision: commit,
+      recorded: true,
+      ...(path === undefined ? {} : { path }),
+    }),
+  )
+  const now = 'apps' in found ? 'several apps' : `tree ${found.source.tree}`
+  if (!('apps' in found) && found.source.tree === tree) return found
+  throw ApplicationFailure.nonRetryable(
+    `commit ${commit} has ${now}, the record says tree ${tree}`,
+    'not_reproducible',
+  )
 }

@@ -1,7 +1,7 @@
 import { z } from 'zod'
-import { isLabel } from '../domain/name.ts'
 import type { Answer, Input, Route } from './route.ts'
 import {
+  delivery,
   document,
   environmentParams,
   get,
@@ -45,13 +45,7 @@ export const routes = {
     ...post,
     path: `${prefix}/builds`,
     summary: 'Build an artifact from a commit; the same build again is the same operation',
-    body: z.strictObject({
-      repository: longText,
-      revision: z.string().min(1).max(250),
-      useCache: z.boolean().default(true),
-      /** Of a commit that holds several apps: only this one. */
-      app: z.string().refine(isLabel, 'must be the name of an app').optional(),
-    }),
+    body: delivery,
   },
   startRebuild: {
     ...post,

@@ -75,3 +75,11 @@ export const scanning = {
   summary: 'Compare what runs with what should, now and in depth',
   answer: json(scan),
 } as const
+
+/** What to deliver; `app`: of a commit that holds several, only this one. */
+export const delivery = z.strictObject({
+  repository: longText,
+  revision: z.string().min(1).max(250),
+  useCache: z.boolean().default(true),
+  app: views.appLabel.optional(),
+})

@@ -30,6 +30,10 @@ async function fingerprint(): Promise<string> {
   return hash.digest('hex')
 }
 
+function complain(message: string): void {
+  process.stderr.write(`${message}\n`)
+}
+
 /**
  * The workflow bundle's path, made when it is missing. The bundler takes some 200 MB, so `kiln up` runs
  * this in a process of its own and the server only reads the file.
@@ -39,13 +43,10 @@ export async function workflowBundle(folder: string): Promise<string> {
   const there = await stat(path).catch(() => undefined)
   if (there !== undefined) return path
   const { bundleWorkflowCode } = await import('@temporalio/worker')
-  const quiet = {
-    ...{ log() {}, trace() {}, debug() {}, info() {}, warn() {} },
-    error: (message: string) => void process.stderr.write(`${message}\n`),
-  }
+  const quiet = { log() {}, trace() {}, debug() {}, info() {}, warn() {} }
   const { code } = await bundleWorkflowCode({
     workflowsPath: join(root, 'workflows/index.ts'),
-    logger: quiet,
+    logger: { ...quiet, error: complain },
   })
   await mkdir(folder, { recursive: true })
   await writeFile(`${path}.${process.pid}`, code)

@@ -28,7 +28,7 @@ export function artifactConfig(
   engine: EngineConfig,
   facts: ArtifactFacts & { diffIds: readonly Digest[] },
 ): ImageConfig {
-  const { app, source, diffIds, namesRepository = false } = facts
+  const { source, diffIds } = facts
   const created = timeText(source.committedAt)
   const { User, Env, Entrypoint, Cmd, WorkingDir, StopSignal } = engine.config ?? {}
   if (!numericUser.test(User ?? '')) {
@@ -48,15 +48,22 @@ export function artifactConfig(
       ...(Cmd ? { Cmd } : {}),
       ...(WorkingDir ? { WorkingDir } : {}),
       ...(StopSignal ? { StopSignal } : {}),
-      Labels: {
-        'org.opencontainers.image.created': created,
-        'org.opencontainers.image.revision': source.commit,
-        ...(namesRepository ? { [repositoryLabel]: source.repository } : {}),
-        'org.opencontainers.image.title': app,
-      },
+      Labels: labelsOf(facts, created),
     },
     rootfs: { type: 'layers', diff_ids: diffIds },
     history: diffIds.map(() => ({ created, created_by: 'kiln' })),
+  }
+}
+
+function labelsOf(
+  { app, namesRepository = false, source }: ArtifactFacts,
+  created: string,
+): Record<string, string> {
+  return {
+    'org.opencontainers.image.created': created,
+    'org.opencontainers.image.revision': source.commit,
+    ...(namesRepository ? { [repositoryLabel]: source.repository } : {}),
+    'org.opencontainers.image.title': app,
   }
 }
 

@@ -197,7 +197,8 @@ test.each([
   ['bytes=8-99', 206, '89', 'bytes 8-9/10'],
   ['bytes=10-', 416, '', 'bytes */10'],
   ['bytes=0-1,3-4', 200, '0123456789', undefined],
-])('the range %s is answered by %i', async (range, status, content, told) => {
+])('the range %s is answered by %i', async (...row) => {
+  const [range, status, content, told] = row
   const answer = await ask('/movie.mp4', { range })
   expect(answer.status).toBe(status)
   expect(answer.body.toString()).toBe(content)
