@@ -20,6 +20,8 @@ COPY app/signing/ /app/signing/
 COPY app/src/ /app/src/
 COPY app/templates/ /app/templates/
 COPY app/workflows/ /app/workflows/
+# The bundler needs a place for programs of its own, which a running Kiln has not.
+RUN ["env", "HOME=/tmp", "node", "src/main/bundle-workflows.ts", "/app/bundles"]
 # The proof that everything starts that Kiln starts.
 RUN mkdir -m 0700 /var/lib/kiln && chown 901:901 /var/lib/kiln && \
     NODE_DISABLE_COMPILE_CACHE=1 sh bin/kiln --version && temporal --version && haproxy -v && git --version

@@ -30,6 +30,9 @@ async function fingerprint(): Promise<string> {
   return hash.digest('hex')
 }
 
+/** Kiln's own image brings its bundle: where it runs there is no place that the bundler could work in. */
+const shipped = join(root, 'bundles')
+
 function complain(message: string): void {
   process.stderr.write(`${message}\n`)
 }
@@ -39,9 +42,10 @@ function complain(message: string): void {
  * this in a process of its own and the server only reads the file.
  */
 export async function workflowBundle(folder: string): Promise<string> {
-  const path = join(folder, `workflows-${(await fingerprint()).slice(0, 24)}.js`)
-  const there = await stat(path).catch(() => undefined)
-  if (there !== undefined) return path
+  const name = `workflows-${(await fingerprint()).slice(0, 24)}.js`
+  for (const path of [join(shipped, name), join(folder, name)])
+    if ((await stat(path).catch(() => undefined)) !== undefined) return path
+  const path = join(folder, name)
   const { bundleWorkflowCode } = await import('@temporalio/worker')
   const quiet = { log() {}, trace() {}, debug() {}, info() {}, warn() {} }
   const { code } = await bundleWorkflowCode({
