@@ -1,6 +1,7 @@
-import { ApplicationFailure } from '@temporalio/workflow'
+import { ApplicationFailure, patched } from '@temporalio/workflow'
+import { servedBy } from '../src/domain/plan.ts'
 import type { ChangeRequest, Drift } from '../src/domain/request.ts'
-import type { ActivationBody, ChangeBody, FactOf, Served } from '../src/domain/statement.ts'
+import type { ActivationBody, ChangeBody, FactOf } from '../src/domain/statement.ts'
 import type { Decision } from '../src/promote/activities.ts'
 import { control, hostActivities } from './activities.ts'
 import { ended, failureOf, step, type Tracked } from './tracking.ts'
@@ -99,19 +100,23 @@ async function perform(
     await takeBack(work, change, before)
     await recordOutcome(work, change, {
       outcome: 'failed',
-      serving: served(before),
+      serving: servedBy(before),
       instances: [],
       failure: { code: failure.code, message: failure.message.slice(0, 500) },
     })
     return ended(operation, work.cancelled() ? 'cancelled' : 'failed', { failure })
   }
   await retire(work, change, serving)
-  await recordOutcome(work, change, {
+  const recorded = await recordOutcome(work, change, {
     outcome: 'active',
-    serving: served(key),
+    serving: servedBy(key),
     instances: serving,
     failure: null,
   })
+  if (recorded.outcome === 'failed') {
+    await reconcile(work, { change, before, outcome: 'failed' })
+    throw ApplicationFailure.nonRetryable('somebody else ended it as failed', 'change_failed')
+  }
   ended(operation, 'succeeded', {
     result: { sequence: key.body.sequence, instances: serving.length },
   })
@@ -233,8 +238,8 @@ async function recordOutcome(
   { operation }: Work,
   change: ChangeBody,
   outcome: Pick<ActivationBody, 'outcome' | 'serving' | 'instances' | 'failure'>,
-): Promise<void> {
-  await step(operation, 'record outcome', () =>
+): Promise<ActivationBody> {
+  return step(operation, 'record outcome', () =>
     control.recordActivation({
       artifact: change.target.digest,
       body: {
@@ -248,20 +253,35 @@ async function recordOutcome(
 }
 
 /**
- * A change that lost its workflow (the work in flight was wiped) ends as failed. How far it had come is
- * not known, so nothing that serves is touched here: the replacement that follows starts what is missing
- * of the old before it ends what is there of the new.
+ * A change that lost its workflow (the work in flight was wiped) ends as failed, unless another outcome was
+ * stored before its work was lost. Which of the two it is stands before anything is ended: otherwise the
+ * instances of a change that went well would be taken from under its record.
  */
 async function settle(work: Work, open: Extract<Decision, { kind: 'open' }>): Promise<void> {
   const { change, active } = open
-  if (active === null) await takeBack(work, change, active)
-  await recordOutcome(work, change, {
+  const outcomeFirst = patched('outcome-before-take-back')
+  if (!outcomeFirst && active === null) await takeBack(work, change, active)
+  const { outcome } = await recordOutcome(work, change, {
     outcome: 'failed',
-    serving: served(active),
+    serving: servedBy(active),
     instances: [],
     failure: { code: 'change_failed', message: 'the work in flight was lost; ended as failed' },
   })
-  if (active !== null) work.notice(lostWork(change.change))
+  if (outcomeFirst) await reconcile(work, { change, before: active, outcome })
+  else if (active !== null) work.notice(lostWork(change.change))
+}
+
+/**
+ * How far lost work had come is not known, so nothing that may serve is touched here: the replacement that
+ * follows starts what is missing of what the log says before it ends what is there of the other. Only where
+ * the log says that nothing serves is there nothing to lose.
+ */
+async function reconcile(
+  work: Work,
+  at: { change: ChangeBody; before: FactOf<'key'> | null; outcome: 'active' | 'failed' },
+): Promise<void> {
+  if (at.before === null && at.outcome === 'failed') await takeBack(work, at.change, null)
+  else work.notice(lostWork(at.change.change))
 }
 
 export function lostWork(change: string): Drift {
@@ -277,16 +297,6 @@ function heed({ cancelled }: Work): void {
   if (cancelled()) throw ApplicationFailure.nonRetryable('cancelled by request', 'change_failed')
 }
 
-function effectOf(change: ChangeBody): {
-  environment: ChangeBody['environment']
-  epoch: number
-  change: string
-} {
+function effectOf(change: ChangeBody): Pick<ChangeBody, 'environment' | 'epoch' | 'change'> {
   return { environment: change.environment, epoch: change.epoch, change: change.change }
-}
-
-function served(key: FactOf<'key'> | null): Served | null {
-  return key === null
-    ? null
-    : { digest: key.body.digest, definition: key.body.definition, sequence: key.body.sequence }
 }

@@ -122,7 +122,8 @@ export function promoteActivities(dependencies: Dependencies) {
   }
 }
 
-function decide(
+/** The decision itself; pure. */
+export function decide(
   ledger: Ledger,
   request: ChangeRequest,
   { digestOfJson, now }: { digestOfJson: (value: unknown) => Digest; now: Date },
