@@ -1,6 +1,7 @@
 import type { EnvironmentName } from '../../src/domain/name.ts'
 import { environmentOf, type Ledger } from '../../src/domain/ledger.ts'
 import type { FactOf } from '../../src/domain/statement.ts'
+import type { Found } from '../../src/runtime/engine.ts'
 import type { World, Step } from './steps.ts'
 import { environments, type Host, type State } from './state.ts'
 
@@ -174,6 +175,7 @@ function driftOf(
     exitCode: 0,
     address: '',
     labels: null,
+    info: {} as Found['info'],
   }))
   const expected = instances
     .filter((one) => one.key === active?.leaf)
