@@ -32,6 +32,9 @@ export type Step = {
 
 export type World = { rules: Rules; logs: Logs }
 
+/** The model has no clock: nothing in it is a matter of time. */
+const tools = { digestOfJson: () => digestFor('plan'), now: new Date(0) }
+
 export function stepsOf(world: World, state: State): Step[] {
   return [
     ...([0, 1] as const).flatMap((at) => promoterSteps(world, state, at)),
@@ -151,7 +154,7 @@ function isWorthAsking(
 ): boolean {
   return state.log.remember(`${environment} ${JSON.stringify(wish)}`, () => {
     const { request } = work(environment, 'x', wish)
-    const decision = world.rules.decide(state.log.ledger, request, () => digestFor('plan'))
+    const decision = world.rules.decide(state.log.ledger, request, tools)
     return decision.kind === 'change' || decision.kind === 'open'
   })
 }
