@@ -142,6 +142,8 @@ export const environmentTile = z
       .nullable(),
     /** Where its traffic enters, `http://127.0.0.1:<port>`; null before the first activation. */
     address: z.string().nullable(),
+    /** Its addresses at the shared entrance, `http://shop.example.test:7406/api`; empty without a route. */
+    routes: z.array(z.string()),
   })
   .meta({ id: 'EnvironmentTile' })
 
@@ -255,6 +257,22 @@ export const webhookDelivery = z
     receivedAt: time,
   })
   .meta({ id: 'WebhookDelivery' })
+
+const certificate = z.object({
+  name: z.string(),
+  hosts: z.array(z.string()),
+  /** Null: none is served. */
+  expires: time.nullable(),
+  fault: z.object({ rule: z.string(), message: z.string(), fix: z.string() }).nullable(),
+})
+
+/** The address that environments with a route share. */
+const entrance = z.object({
+  address: z.string(),
+  tls: z.string().nullable(),
+  certificates: z.array(certificate),
+})
+
 export const serverStatus = z
   .object({
     version: z.string(),
@@ -266,6 +284,7 @@ export const serverStatus = z
     versions: z.record(z.string(), z.string()),
     ledger: z.object({ origin: z.string(), size: count }),
     alarms: z.array(z.object({ environment: environmentName, since: time, message: z.string() })),
+    entrance,
   })
   .meta({ id: 'Status' })
 

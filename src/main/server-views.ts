@@ -1,7 +1,10 @@
 import type { HistoryEntry, Page, PageRequest, ServerStatus, Views } from '../api/ports.ts'
 import type { EnvironmentName } from '../domain/name.ts'
 import { readState } from '../edge/state.ts'
-import { edgePathsOf } from './edge-paths.ts'
+import type { Entrance } from '../edge/entrance.ts'
+import { readCertificateReport } from '../edge/watch-certificates.ts'
+import type { Route } from '../domain/route.ts'
+import { certificateReportOf, edgePathsOf } from './edge-paths.ts'
 import type { Engine } from './engine.ts'
 import { blobBytes, readDefinition } from './ledger-view.ts'
 import type { ProcessContext } from './process.ts'
@@ -32,6 +35,7 @@ export function createServerViews({ context, owned, history, engine, version }: 
       const found = environments.find((one) => one.environment === name)
       return found === undefined ? null : `http://127.0.0.1:${found.port}`
     },
+    routeAddress: (route) => addressOf(context.config.entrance, route),
     async attached(digest, what) {
       const sealed = (await ledger.refresh()).sealed.get(digest)
       if (sealed === undefined) return undefined
@@ -51,6 +55,28 @@ export function createServerViews({ context, owned, history, engine, version }: 
     },
     status: () => status({ context, owned, version, startedAt }),
   })
+}
+
+/** Where a route is reached; without a host by the entrance's own address. TLS where there is one. */
+function addressOf({ address, port, tls }: Entrance, { host, path = '' }: Route): string {
+  const name = host ?? (address === '0.0.0.0' ? '127.0.0.1' : address)
+  const withTls = tls !== null && host !== undefined
+  const [scheme, at, usual] = withTls ? ['https', tls.port, 443] : ['http', port, 80]
+  return `${scheme}://${name}${at === usual ? '' : `:${at}`}${path === '/' ? '' : path}`
+}
+
+async function entranceOf({ config, paths }: ProcessContext): Promise<ServerStatus['entrance']> {
+  const { address, port, tls } = config.entrance
+  return {
+    address: `http://${address}:${port}`,
+    tls: tls === null ? null : `https://${address}:${tls.port}`,
+    certificates: tls === null ? [] : await readCertificates(certificateReportOf(paths)),
+  }
+}
+
+async function readCertificates(path: string): Promise<ServerStatus['entrance']['certificates']> {
+  const found = await readCertificateReport(path)
+  return found.map((one) => ({ ...one, hosts: [...one.hosts] }))
 }
 
 /** The predicate of a signed statement: of an SBOM the CycloneDX document itself. */
@@ -81,5 +107,6 @@ async function status({
     alarms: [...environments.values()].flatMap(({ environment, alarm }) =>
       alarm === null ? [] : [{ environment, since: alarm.since, message: alarm.message }],
     ),
+    entrance: await entranceOf(context),
   }
 }

@@ -16,6 +16,7 @@ import { KilnError } from '../domain/error.ts'
 import { environmentOf, type EnvironmentState, type Ledger } from '../domain/ledger.ts'
 import { environmentName, parseEnvironmentName, type EnvironmentName } from '../domain/name.ts'
 import { planPromotion, rollbackTargets } from '../domain/plan.ts'
+import { routeOf, type Route } from '../domain/route.ts'
 import type { FactOf } from '../domain/statement.ts'
 
 type Dependencies = {
@@ -23,6 +24,8 @@ type Dependencies = {
   history: (name: EnvironmentName, page: PageRequest) => Promise<Page<HistoryEntry>>
   /** Where the environment's traffic enters; null before its first activation. */
   address: (name: EnvironmentName) => Promise<string | null>
+  /** A route's address at the shared entrance. */
+  routeAddress: (route: Route) => string
   attached: (digest: Digest, what: 'sbom' | 'files' | 'provenance') => Promise<string | undefined>
   keyBundle: (key: FactOf<'key'>) => Promise<string>
   status: () => Promise<ServerStatus>
@@ -140,7 +143,17 @@ async function tile(
     open: openOf(state.open),
     outcome: outcomeOf(state),
     address: await dependencies.address(name),
+    routes: routesOf(dependencies, known, state),
   }
+}
+
+function routesOf(
+  { routeAddress }: Dependencies,
+  known: Ledger,
+  { environment, active }: EnvironmentState,
+): string[] {
+  const route = active === null ? null : routeOf(known, environment, active.body)
+  return route === null ? [] : [routeAddress(route)]
 }
 
 function openOf(open: FactOf<'change'> | null): EnvironmentTile['open'] {

@@ -65,6 +65,7 @@ export function testEnvironment(
     open: null,
     outcome: null,
     address: 'http://127.0.0.1:8080',
+    routes: ['http://shop.example.test:7406/api'],
     running: [{ name: 'hello-prod-1', id: 'f00' }],
     rollbackTo: { sequence: 1, digest: testDigest('a1') },
     ...more,
@@ -253,6 +254,7 @@ export function memoryPorts() {
         versions: { node: '24' },
         ledger: { origin: 'kiln.test', size: 7 },
         alarms: [],
+        entrance: { address: 'http://127.0.0.1:7406', tls: null, certificates: [] },
       }),
     },
     logs: {

@@ -24,7 +24,7 @@ export const environments: Verb = (program, run) => {
 }
 
 function rowOf(tile: Tile, now: Date): string[] {
-  const { name, active, instances, address } = tile
+  const { name, active, instances, address, routes } = tile
   return [
     name,
     active === null ? '-' : String(active.sequence),
@@ -32,7 +32,7 @@ function rowOf(tile: Tile, now: Date): string[] {
     active === null ? '-' : active.commit.slice(0, 12),
     active === null ? '-' : ago(active.since, now),
     String(instances.wanted),
-    address ?? '-',
+    [...(address === null ? [] : [address]), ...routes].join(' ') || '-',
     noteOf(tile, now),
   ]
 }

@@ -81,6 +81,29 @@ async function showStatus(
   session.output.talk(`ledger ${server.ledger.origin}: ${server.ledger.size} entries`)
   for (const { environment, message } of server.alarms)
     session.output.talk(cleanLine(`ALARM ${environment}: ${message}`))
+  for (const line of entranceLines(server.entrance, session.cli.now())) session.output.talk(line)
+}
+
+const warnBeforeMs = 14 * 86_400_000
+
+/** Where routes are reached, and what a person must know of its certificates. */
+function entranceLines(
+  { address, tls, certificates }: ServerStatus['entrance'],
+  now: Date,
+): string[] {
+  return [
+    `entrance ${[address, ...(tls === null ? [] : [tls])].join(', ')}`,
+    ...certificates.map((one) => `  certificate ${one.name}: ${certificateState(one, now)}`),
+  ]
+}
+
+type Certificate = ServerStatus['entrance']['certificates'][number]
+
+function certificateState({ expires, fault }: Certificate, now: Date): string {
+  const served = expires === null ? 'none is served' : `valid until ${expires.slice(0, 10)}`
+  if (fault !== null) return `${served}; REFUSED ${fault.rule}: ${fault.message}; ${fault.fix}`
+  const soon = expires !== null && new Date(expires).getTime() - now.getTime() < warnBeforeMs
+  return soon ? `${served}; WARNING: renew it` : served
 }
 
 function processes(session: Session, items: readonly LocalProcess[]): Promise<void> {
