@@ -253,9 +253,8 @@ async function recordOutcome(
 }
 
 /**
- * A change that lost its workflow (the work in flight was wiped) ends as failed, unless another outcome was
- * stored before its work was lost. Which of the two it is stands before anything is ended: otherwise the
- * instances of a change that went well would be taken from under its record.
+ * A change that lost its workflow ends as failed, unless another outcome was stored before. Which of the two
+ * stands before anything is ended: a change that went well must not lose its instances under its record.
  */
 async function settle(work: Work, open: Extract<Decision, { kind: 'open' }>): Promise<void> {
   const { change, active } = open
@@ -272,9 +271,8 @@ async function settle(work: Work, open: Extract<Decision, { kind: 'open' }>): Pr
 }
 
 /**
- * How far lost work had come is not known, so nothing that may serve is touched here: the replacement that
- * follows starts what is missing of what the log says before it ends what is there of the other. Only where
- * the log says that nothing serves is there nothing to lose.
+ * How far lost work had come is not known. The replacement that follows starts what is missing before it
+ * ends what is too many; only where the log says that nothing serves is there nothing to lose.
  */
 async function reconcile(
   work: Work,

@@ -163,8 +163,7 @@ const mostTries = 2
 
 function plan(world: World, state: State, { at, name, promoter }: Standing<'plan'>): Step {
   const { noticed } = promoter
-  const decision = world.rules.decide(state.log.ledger, promoter.work.request, tools,
-  )
+  const decision = world.rules.decide(state.log.ledger, promoter.work.request, tools)
   const own = { ...promoter.work, before: 'active' in decision ? decision.active : null }
   switch (decision.kind) {
     case 'change': {
