@@ -13,7 +13,7 @@ import { authorize } from '../src/domain/authorize.ts'
 import type { EnvironmentName } from '../src/domain/name.ts'
 import type { Operation } from '../src/domain/operation.ts'
 import type { Principal } from '../src/domain/statement.ts'
-import { changeId, type ChangeRequest, type Drift } from '../src/domain/request.ts'
+import { changeId, withDrifts, type ChangeRequest, type Drift } from '../src/domain/request.ts'
 import { carryOut, lostWork } from './change.ts'
 import { ended, failureOf } from './tracking.ts'
 import { WaitingList, type Carried } from './waiting-list.ts'
@@ -52,7 +52,7 @@ export async function environment(input: EnvironmentInput): Promise<void> {
   const list = new WaitingList(input.carried)
   let drifts: Drift[] = [...(input.carried?.drifts ?? [])]
   setHandler(driftSignal, (found) => {
-    drifts = [...drifts, ...found].slice(-driftLimit)
+    drifts = withDrifts(drifts, found).slice(-driftLimit)
   })
   answer(input, list)
 

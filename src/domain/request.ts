@@ -21,6 +21,13 @@ export type Drift = {
   expected: string
 }
 
+/** With what was found, each once: a host that did not hear that it was heard tells the same again. */
+export function withDrifts(waiting: readonly Drift[], found: readonly Drift[]): Drift[] {
+  const words = ({ instance, cause, found: seen, expected }: Drift) =>
+    JSON.stringify([instance, cause, seen, expected])
+  return [...new Map([...waiting, ...found].map((drift) => [words(drift), drift])).values()]
+}
+
 /** One request to an environment; `id` makes it idempotent and is the operation's id. */
 export type ChangeRequest = {
   id: string

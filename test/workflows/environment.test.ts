@@ -322,14 +322,14 @@ test.each(['issueKey', 'waitReady', 'leaveEdge', 'stopInstances', 'recordActivat
   },
 )
 
-test('drift that a host tells of is on record, and what died is replaced under the same key', async () => {
+test('drift that a host tells of, and tells again unheard, is on record once, and what died is replaced under the same key', async () => {
   await kiln.done(kiln.test, { kind: 'scale', instances: 2 })
   const [died, lives] = kiln.host.running(kiln.test)
   kiln.host.kill(died!.name)
   const before = await kiln.kinds()
-  await kiln.engine.drift(kiln.test, [
-    { instance: died!.name, cause: 'stopped', found: 'exited', expected: 'running' },
-  ])
+  const what = { cause: 'stopped', found: 'exited', expected: 'running' } as const
+  const drift = { instance: died!.name, ...what }
+  await kiln.engine.drift(kiln.test, [drift, drift])
   await until('the replacement is on record', async () =>
     (await kiln.state(kiln.test)).closed?.body.changeKind === 'replacement' ? true : undefined,
   )
