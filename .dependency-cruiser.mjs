@@ -62,8 +62,12 @@ export default {
       comment:
         'The contract and its client are loaded by every client: what they import, `kiln --help` and the browser load too.',
       severity: 'error',
-      from: { path: '^src/api/(contract|client|route|views)\\.ts$' },
-      to: { path: own, pathNot: '^src/(domain/|api/(contract|client|route|views)\\.ts$)' },
+      from: { path: '^src/api/(contract|client|route|route-parts|ledger-routes|views)\\.ts$' },
+      to: {
+        path: own,
+        pathNot:
+          '^src/(domain/|api/(contract|client|route|route-parts|ledger-routes|views)\\.ts$)',
+      },
     },
     {
       name: 'local-verbs-are-loaded-late',

@@ -14,17 +14,16 @@ import {
   paging,
   plain,
   post,
+  prefix,
   reason,
   scanning,
   started,
   tailLines,
-  tilePath,
 } from './route-parts.ts'
+import { ledgerRoutes } from './ledger-routes.ts'
 import * as views from './views.ts'
 
 /** The contract that server, command line and dashboard share. Formats are versioned from the first byte. */
-export const prefix = '/api/v1'
-
 export const routes = {
   health: {
     ...get,
@@ -254,43 +253,7 @@ export const routes = {
     answer: json(z.object({ items: z.array(views.webhookDelivery) })),
   },
 
-  // The log is public: it holds digests and signatures, and whoever audits needs no sign-in.
-  checkpoint: {
-    ...get,
-    access: 'open',
-    path: `${prefix}/checkpoint`,
-    summary: "The log's signed checkpoint",
-    answer: plain,
-  },
-  tile: {
-    ...get,
-    access: 'open',
-    path: `${prefix}/tile/*`,
-    summary: 'A tile of the log (C2SP tlog-tiles)',
-    params: tilePath,
-    answer: { kind: 'bytes', type: 'application/octet-stream' },
-  },
-  trustedRoot: {
-    ...get,
-    access: 'open',
-    path: `${prefix}/trusted_root.json`,
-    summary: "Sigstore's trusted root of the log, for cosign --trusted-root",
-    answer: document,
-  },
-  verifierKey: {
-    ...get,
-    access: 'open',
-    path: `${prefix}/log.vkey`,
-    summary: "The log's verifier key, for tools that read C2SP checkpoints",
-    answer: plain,
-  },
-  reindex: {
-    ...post,
-    status: 200,
-    path: `${prefix}/reindex`,
-    summary: 'Rebuild the SQL fold from the log',
-    answer: json(views.reindexed),
-  },
+  ...ledgerRoutes,
 } as const satisfies Record<string, Route>
 
 export type Routes = typeof routes

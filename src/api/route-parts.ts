@@ -4,6 +4,8 @@ import * as views from './views.ts'
 
 /** What routes of the contract are put together from. */
 
+export const prefix = '/api/v1'
+
 const nothing = z.strictObject({})
 export const longText = z.string().min(1).max(2048)
 const pageSize = z.coerce.number().int().min(1).max(200).default(50)

@@ -1,0 +1,44 @@
+import type { Route } from './route.ts'
+import { document, get, json, plain, post, prefix, tilePath } from './route-parts.ts'
+import * as views from './views.ts'
+
+/** The log as auditors read it. */
+export const ledgerRoutes = {
+  // The log is public: it holds digests and signatures, and whoever audits needs no sign-in.
+  checkpoint: {
+    ...get,
+    access: 'open',
+    path: `${prefix}/checkpoint`,
+    summary: "The log's signed checkpoint",
+    answer: plain,
+  },
+  tile: {
+    ...get,
+    access: 'open',
+    path: `${prefix}/tile/*`,
+    summary: 'A tile of the log (C2SP tlog-tiles)',
+    params: tilePath,
+    answer: { kind: 'bytes', type: 'application/octet-stream' },
+  },
+  trustedRoot: {
+    ...get,
+    access: 'open',
+    path: `${prefix}/trusted_root.json`,
+    summary: "Sigstore's trusted root of the log, for cosign --trusted-root",
+    answer: document,
+  },
+  verifierKey: {
+    ...get,
+    access: 'open',
+    path: `${prefix}/log.vkey`,
+    summary: "The log's verifier key, for tools that read C2SP checkpoints",
+    answer: plain,
+  },
+  reindex: {
+    ...post,
+    status: 200,
+    path: `${prefix}/reindex`,
+    summary: 'Rebuild the SQL fold from the log',
+    answer: json(views.reindexed),
+  },
+} as const satisfies Record<string, Route>
