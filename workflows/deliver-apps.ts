@@ -2,7 +2,7 @@ import { ApplicationFailure, isCancellation } from '@temporalio/workflow'
 import type { Failure, Operation } from '../src/domain/operation.ts'
 import type { FoundApp, FoundApps } from '../src/source/read-source.ts'
 import { waiting } from './activities.ts'
-import type { DeliveryInput } from './deliver-commit.ts'
+import type { DeliveryInput } from './delivery-input.ts'
 import { ended, step, type Tracked } from './tracking.ts'
 
 /** An app's delivery among the results of the whole, by the app's name. */

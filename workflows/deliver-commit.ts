@@ -1,28 +1,14 @@
 import { defineQuery, isCancellation, setHandler } from '@temporalio/workflow'
 import type { Digest } from '../src/domain/digest.ts'
 import type { Operation } from '../src/domain/operation.ts'
-import type { Principal } from '../src/domain/statement.ts'
 import type { FoundSource } from '../src/source/read-source.ts'
 import { builder, control, waiting } from './activities.ts'
+import type { DeliveryInput } from './delivery-input.ts'
 import { reportStatus } from './commit-status.ts'
 import { deliverApps, noSuchApp } from './deliver-apps.ts'
 import { ended, failureOf, step, throwIfFailed, track, type Tracked } from './tracking.ts'
 
 export const progressQuery = defineQuery<Operation>('progress')
-
-export type DeliveryInput = {
-  id: string
-  repository: string
-  /** A full commit id, or a branch's name. */
-  revision: string
-  useCache: boolean
-  principal: Principal
-  requestedAt: string
-  /** Of a repository with several apps: only the one of this name. */
-  app?: string
-  /** Of a repository with several apps: only the one in this folder. */
-  path?: string
-}
 
 /**
  * From a commit to its app's first environment: source, template, build, and the first promotion is asked

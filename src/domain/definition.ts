@@ -1,5 +1,10 @@
 import type { Digest } from './digest.ts'
-import type { Route } from './route.ts'
+
+/**
+ * Where an environment is reached at the shared entrance: by host, by path, or by both. Without a host it
+ * takes requests for every host that no route names; without a path every path.
+ */
+export type Route = { host?: string; path?: string }
 
 /**
  * How an instance is asked whether it is well: by a page that answers 200 to 399, or by a TCP connection.

@@ -1,12 +1,7 @@
+import type { Route } from './definition.ts'
 import type { Digest } from './digest.ts'
 import type { EnvironmentState, Ledger } from './ledger.ts'
 import { parseEnvironmentName, type EnvironmentName } from './name.ts'
-
-/**
- * Where an environment is reached at the shared entrance: by host, by path, or by both. Without a host it
- * takes requests for every host that no route names; without a path every path.
- */
-export type Route = { host?: string; path?: string }
 
 /**
  * The route in one form: two routes are the same when their keys are. `<host or *><path>/`; a request

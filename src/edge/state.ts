@@ -5,7 +5,8 @@ import type { Definition, Probe } from '../domain/definition.ts'
 import type { Endpoint } from '../domain/effect.ts'
 import { KilnError } from '../domain/error.ts'
 import { parseEnvironmentName, type EnvironmentName } from '../domain/name.ts'
-import { routeKey, routeText, type Route } from '../domain/route.ts'
+import { routeKey, routeText } from '../domain/route.ts'
+import type { Route } from '../domain/definition.ts'
 
 /** `joining`: in HAProxy, without traffic, until its check passes. `leaving`: finishes what it has. */
 export type EdgeServer = {

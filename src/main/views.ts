@@ -16,7 +16,8 @@ import { KilnError } from '../domain/error.ts'
 import { environmentOf, type EnvironmentState, type Ledger } from '../domain/ledger.ts'
 import { environmentName, parseEnvironmentName, type EnvironmentName } from '../domain/name.ts'
 import { planPromotion, rollbackTargets } from '../domain/plan.ts'
-import { routeOf, type Route } from '../domain/route.ts'
+import { routeOf } from '../domain/route.ts'
+import type { Route } from '../domain/definition.ts'
 import type { FactOf } from '../domain/statement.ts'
 
 type Dependencies = {

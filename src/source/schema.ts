@@ -2,7 +2,8 @@ import { z } from 'zod'
 import { isLabel } from '../domain/name.ts'
 import { mostSecrets } from '../domain/secret.ts'
 import { configFault, secretFault } from './config.ts'
-import { routeKey, routeText, type Route } from '../domain/route.ts'
+import { routeKey, routeText } from '../domain/route.ts'
+import type { Route } from '../domain/definition.ts'
 import { parseDuration, parseMemory } from './quantity.ts'
 
 function duration(min: number, max: number) {

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { digestOfHex, type Digest } from '../../src/domain/digest.ts'
 import { environmentOf, fold, emptyLedger, type Ledger } from '../../src/domain/ledger.ts'
 import type { EnvironmentName } from '../../src/domain/name.ts'
-import type { Route } from '../../src/domain/route.ts'
+import type { Route } from '../../src/domain/definition.ts'
 import type {
   ActivationBody,
   ChangeBody,
