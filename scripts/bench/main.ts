@@ -6,6 +6,7 @@ import { clearAway, startBenchKiln, type BenchKiln } from './bench-kiln.ts'
 import { changes } from './changes.ts'
 import { commitToSealed } from './commit-to-sealed.ts'
 import { chosen, isMet, rounded, type Figure, type Part } from './figure.ts'
+import { drift } from './drift.ts'
 import { help } from './help.ts'
 import { memory, memoryAfterWork } from './memory.ts'
 import { requests } from './requests.ts'
@@ -39,6 +40,7 @@ const parts: readonly Part[] = [
   commitToSealed(kiln.get),
   changes(kiln.get),
   requests(kiln.get),
+  drift(kiln.get),
   memoryAfterWork(kiln.get),
   // Last: it takes away all that the others made.
   restore(kiln.get),
