@@ -1,13 +1,19 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'
-import { readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { changeGreeting, type Repository } from '../../scripts/demo/repository.ts'
 import { root } from '../../scripts/demo/kiln.ts'
 import type { Client } from '../../src/api/client.ts'
 import { createDocker } from '../../src/docker/client.ts'
+import { digestOfHex } from '../../src/domain/digest.ts'
+import type { BlobStore } from '../../src/store/blob-store.ts'
+import { openFolderStore } from '../../src/store/folder-store.ts'
+import { openS3Store } from '../../src/store/s3-store.ts'
 import { ownDocker, type OwnDocker } from '../helpers/own-docker.ts'
+import { startGateway } from '../helpers/s3-gateway.ts'
 import { delivered, eventually, followed, kilnAtHand } from './kiln-at-hand.ts'
 import type { KilnAtHand } from './kiln-at-hand.ts'
 import { containersOf, onRecord } from './record.ts'
@@ -205,6 +211,77 @@ test('after a power cut the unit alone brings everything back', async () => {
     await new Promise((resolve) => unit.once('exit', resolve))
   }
 })
+
+test('a whole Kiln on a bucket; a new machine with the bucket and the keys serves the same', async () => {
+  const gateway = await startGateway()
+  const settings = gateway.settings()
+  const folder = await mkdtemp(join(tmpdir(), 'kiln-s3e2e-'))
+  const credentials = join(folder, 's3.json')
+  const { accessKeyId, secretAccessKey } = settings
+  await writeFile(credentials, JSON.stringify({ accessKeyId, secretAccessKey }), { mode: 0o600 })
+  const other = await kilnAtHand({
+    KILN_STORE: `s3://${settings.bucket}/${settings.prefix}`,
+    KILN_S3_ENDPOINT: settings.endpoint,
+    KILN_S3_CREDENTIALS: credentials,
+  })
+  try {
+    await intoBucket(other.home, openS3Store(settings))
+    await other.up()
+    let own = await other.api()
+    const files = await other.repository()
+    const end = await delivered(own, files, await files.commit('first'))
+    expect(end).toMatchObject({ state: 'succeeded' })
+    const change = await own.operation({ params: { id: String(end.result['change']) } })
+    await followed(own, change.operation)
+    const words = join(folder, 'passphrase')
+    await writeFile(words, 'correct horse battery staple', { mode: 0o600 })
+    await other.cli('backup', join(folder, 'backup'), '--passphrase-file', words)
+    const { operation } = await own.promote({
+      params: { app: 'hello', environment: 'test' },
+      query: {},
+      body: { digest: end.result['digest'] as never, reason: 'after the backup' },
+    })
+    await followed(own, operation)
+    await other.down()
+    await rm(other.home, { recursive: true })
+    await other.cli('restore', join(folder, 'backup'), '--passphrase-file', words)
+    await other.up()
+    own = await other.api()
+    await eventually('both serve', 120, async () => {
+      const { items } = await own.environments({})
+      const active = items.filter((one) => one.active !== null)
+      const answers = await Promise.all(
+        active.map(({ address }) =>
+          fetch(String(address)).then(
+            (one) => one.ok,
+            () => false,
+          ),
+        ),
+      )
+      return active.length === 2 && answers.every((ok) => ok) ? true : undefined
+    })
+    expect(await other.cli('fsck')).toMatch(/^\d+\t/)
+  } finally {
+    await other.remove()
+    await gateway.stop()
+    await rm(folder, { recursive: true, force: true })
+  }
+})
+
+/** What the templates locked: moved from the folder of the home into the bucket. */
+async function intoBucket(home: string, to: BlobStore): Promise<void> {
+  const from = openFolderStore({ root: join(home, 'store') })
+  for await (const key of from.list('blobs/')) {
+    const digest = digestOfHex(key.slice('blobs/sha256/'.length))
+    const content = await from.readBlob(digest)
+    if (content !== undefined) await to.putBlob(content, digest)
+  }
+  for (const prefix of ['templates/', 'repositories/', 'referrers/']) {
+    for await (const key of from.list(prefix))
+      await to.put(key, (await from.get(key)) ?? Buffer.alloc(0))
+  }
+  await rm(join(home, 'store'), { recursive: true })
+}
 
 /** Every process of this Kiln: all that carry its home, the supervisor too. */
 function pidsOf(home: string): number[] {
