@@ -62,11 +62,13 @@ export default {
       comment:
         'The contract and its client are loaded by every client: what they import, `kiln --help` and the browser load too.',
       severity: 'error',
-      from: { path: '^src/api/(contract|client|route|route-parts|ledger-routes|views)\\.ts$' },
+      from: {
+        path: '^src/api/(contract|client|route|route-parts|ledger-routes|views|webhook-view)\\.ts$',
+      },
       to: {
         path: own,
         pathNot:
-          '^src/(domain/|api/(contract|client|route|route-parts|ledger-routes|views)\\.ts$)',
+          '^src/(domain/|api/(contract|client|route|route-parts|ledger-routes|views|webhook-view)\\.ts$)',
       },
     },
     {

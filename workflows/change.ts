@@ -4,6 +4,7 @@ import type { ChangeRequest, Drift } from '../src/domain/request.ts'
 import type { ActivationBody, ChangeBody, FactOf } from '../src/domain/statement.ts'
 import type { Decision } from '../src/promote/activities.ts'
 import { control, hostActivities } from './activities.ts'
+import { conclude } from './conclude.ts'
 import { ended, failureOf, step, type Tracked } from './tracking.ts'
 
 type Work = {
@@ -44,38 +45,6 @@ export async function carryOut(work: Work): Promise<void> {
     'other changes of this environment kept coming first',
     'lost_race',
   )
-}
-
-/** Requests that end without a change. A refusal is on record too (I17). */
-async function conclude(
-  { operation, request }: Work,
-  decision: Exclude<Decision, { kind: 'open' | 'change' }>,
-): Promise<void> {
-  switch (decision.kind) {
-    case 'refused':
-      await step(operation, 'record refusal', () =>
-        control.recordRefusal({ request, rule: decision.rule, message: decision.message }),
-      )
-      return ended(operation, 'refused', {
-        result: { rule: decision.rule },
-        failure: {
-          code: decision.rule === 'low-disk' ? 'low_disk' : 'refused',
-          message: decision.message,
-          place: decision.rule,
-          fix: decision.fix,
-          lines: [],
-        },
-      })
-    case 'nothing-to-do':
-      return ended(operation, 'unchanged', {
-        result: { digest: decision.serving.digest, sequence: decision.serving.sequence },
-      })
-    case 'release':
-      await step(operation, 'release', () =>
-        control.recordRelease({ request, hold: decision.hold }),
-      )
-      return ended(operation, 'succeeded')
-  }
 }
 
 /**

@@ -22,6 +22,7 @@ import {
 } from './route-parts.ts'
 import { ledgerRoutes } from './ledger-routes.ts'
 import * as views from './views.ts'
+import { webhookDelivery } from './webhook-view.ts'
 
 /** The contract that server, command line and dashboard share. Formats are versioned from the first byte. */
 export const routes = {
@@ -250,7 +251,7 @@ export const routes = {
     path: `${prefix}/webhooks`,
     summary: 'Deliveries of webhooks whose signature was right, newest first',
     query: z.strictObject({ limit: z.coerce.number().int().min(1).max(200).default(50) }),
-    answer: json(z.object({ items: z.array(views.webhookDelivery) })),
+    answer: json(z.object({ items: z.array(webhookDelivery) })),
   },
 
   ...ledgerRoutes,

@@ -5,6 +5,7 @@ import type { Operation } from '../domain/operation.ts'
 import type { Principal } from '../domain/statement.ts'
 import type { scan } from './route-parts.ts'
 import type * as views from './views.ts'
+import type { webhookDelivery } from './webhook-view.ts'
 
 export type EnvironmentTile = z.output<typeof views.environmentTile>
 export type EnvironmentDetail = z.output<typeof views.environmentDetail>
@@ -14,7 +15,7 @@ export type Candidate = z.output<typeof views.candidate>
 export type Artifact = z.output<typeof views.artifact>
 export type SecretState = z.output<typeof views.secretState>
 export type Watch = z.output<typeof views.watch>
-export type WebhookDelivery = z.output<typeof views.webhookDelivery>
+export type WebhookDelivery = z.output<typeof webhookDelivery>
 export type Scan = z.output<typeof scan>
 export type ServerStatus = z.output<typeof views.serverStatus>
 export type Reindexed = z.output<typeof views.reindexed>

@@ -17,7 +17,7 @@ const environmentName = text<EnvironmentName>(
   /^[a-z]([a-z0-9-]{0,38}[a-z0-9])?\/[a-z]([a-z0-9-]{0,38}[a-z0-9])?$/,
 )
 const count = z.number().int().min(0)
-const time = z.string()
+export const time = z.string()
 const changeKind = z.enum([
   'promotion',
   'rollback',
@@ -242,21 +242,6 @@ export const watch = z
     failure: z.object({ code: z.string(), message: z.string() }).nullable(),
   })
   .meta({ id: 'Watch' })
-
-/** A webhook's delivery whose signature was right, and what came of it. */
-export const webhookDelivery = z
-  .object({
-    forge: z.enum(['github', 'gitlab', 'gitea']),
-    delivery: z.string(),
-    event: z.string(),
-    repository: z.string().nullable(),
-    branch: z.string().nullable(),
-    commit: z.string().nullable(),
-    result: z.enum(['received', 'looking', 'looked', 'ignored', 'refused']),
-    message: z.string(),
-    receivedAt: time,
-  })
-  .meta({ id: 'WebhookDelivery' })
 
 const certificate = z.object({
   name: z.string(),
