@@ -5,6 +5,7 @@ import { appends } from './appends.ts'
 import { clearAway, startBenchKiln, type BenchKiln } from './bench-kiln.ts'
 import { changes } from './changes.ts'
 import { commitToSealed } from './commit-to-sealed.ts'
+import { buildUnchanged, memoryAfterBuilds } from './builds.ts'
 import { chosen, isMet, rounded, type Figure, type Part } from './figure.ts'
 import { drift } from './drift.ts'
 import { help } from './help.ts'
@@ -38,10 +39,12 @@ const parts: readonly Part[] = [
   appends,
   memory(kiln.get),
   commitToSealed(kiln.get),
+  buildUnchanged(kiln.get),
   changes(kiln.get),
   requests(kiln.get),
   drift(kiln.get),
   memoryAfterWork(kiln.get),
+  memoryAfterBuilds(kiln.get),
   // Last: it takes away all that the others made.
   restore(kiln.get),
 ]

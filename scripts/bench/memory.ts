@@ -67,7 +67,7 @@ export function memoryAfterWork(kiln: () => Promise<BenchKiln>): Part {
 }
 
 /** VmRSS of proc(5), in units of 10^6 bytes. */
-async function residentMb(pid: number): Promise<number> {
+export async function residentMb(pid: number): Promise<number> {
   const status = await readFile(`/proc/${pid}/status`, 'utf8')
   const [, kib] = /^VmRSS:\s+(\d+) kB$/m.exec(status) ?? []
   if (kib === undefined) throw new Error(`process ${pid} has no memory to be measured`)
