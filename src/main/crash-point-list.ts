@@ -87,11 +87,11 @@ function around(activities: object): readonly string[] {
     .flatMap((name) => [`${name}.start`, `${name}.done`])
 }
 
-/** Points that work may pass and need not. */
-export const otherCrashPoints: readonly string[] = [...unused, ...forForges].flatMap((name) => [
-  `${name}.start`,
-  `${name}.done`,
-])
+/** Points that work may pass and need not; the last only where an environment has secrets. */
+export const otherCrashPoints: readonly string[] = [
+  ...[...unused, ...forForges].flatMap((name) => [`${name}.start`, `${name}.done`]),
+  'runtime.secrets',
+]
 
 export const crashPointProcesses = ['server', 'build', 'host', 'signer'] as const
 export type CrashPointProcess = (typeof crashPointProcesses)[number]

@@ -456,7 +456,8 @@ test('room is asked for before anything is copied', async () => {
 })
 
 test('every kind of object is either backed up or left out on purpose', () => {
-  const table = readFileSync(join(import.meta.dirname, '../../docs/formats.md'), 'utf8')
+  const formats = readFileSync(join(import.meta.dirname, '../../docs/formats.md'), 'utf8')
+  const table = formats.slice(0, formats.indexOf('## Statements'))
   const keys = [...table.matchAll(/^\| `([a-z]+)\//gm)].map(([, prefix]) => `${prefix}/`)
   const known = [...backedUp, ...leftOut, 'head/'].map((one) => `${one.split('/')[0]}/`)
   expect(keys.length).toBeGreaterThan(8)

@@ -150,7 +150,7 @@ test('an instance that never becomes ready fails the change when its time is ove
   const { instances } = await host.activities.startInstances(request)
   const failure = await host.activities.waitReady({ ...request, instances }).catch((error) => error)
   expect(failure).toMatchObject({ code: 'change_failed', lines: ['version never listens'] })
-  expect(failure.message).toContain('did not answer /ready within 0.7 s')
+  expect(failure.message).toContain('did not answer GET /ready within 0.7 s')
 })
 
 test('a dead instance of the same epoch is made anew; one that lives is left alone', async () => {
