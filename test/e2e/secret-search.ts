@@ -46,11 +46,12 @@ async function keySecrets(path: string): Promise<Secret[]> {
   const { d = '' } = createPrivateKey(pem).export({ format: 'jwk' })
   const bytes = Buffer.from(d, 'base64url')
   const texts = (['base64url', 'base64', 'hex'] as const).map((form) => bytes.toString(form))
-  const [, , second = ''] = pem.split('\n').filter((line) => line !== '')
-  return [
-    bytes,
-    ...[...texts, second].filter((one) => one !== '').map((one) => Buffer.from(one)),
-  ].map((form) => ({ name: path, bytes: form }))
+  const lines = pem.split('\n').filter((line) => line !== '' && !line.startsWith('-----'))
+  // The first line of a longer key says only of what kind it is; a short key has no second one.
+  const own = lines[1] ?? lines[0] ?? ''
+  return [bytes, ...[...texts, own].filter((one) => one !== '').map((one) => Buffer.from(one))].map(
+    (form) => ({ name: path, bytes: form }),
+  )
 }
 
 /** The names of the secrets that the bytes hold. */
