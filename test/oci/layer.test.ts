@@ -243,7 +243,7 @@ test.each(refused)('a layer with %s is refused', async (_what, message, layer) =
   })
 })
 
-const path = fc
+const anyPath = fc
   .array(fc.constantFrom('a', 'b', 'c', 'a-b', 'é'), { minLength: 1, maxLength: 4 })
   .map((parts) => parts.join('/'))
 const node = fc.oneof(
@@ -255,7 +255,7 @@ const node = fc.oneof(
   fc.record({ type: fc.constant('symlink' as const), linkname: fc.constantFrom('a', '../b') }),
   fc.record({ type: fc.constant('directory' as const), mode: fc.constantFrom(0o755, 0o700) }),
 )
-const anyLayer = fc.array(fc.tuple(path, node), { maxLength: 12 }).map((pairs) => {
+const anyLayer = fc.array(fc.tuple(anyPath, node), { maxLength: 12 }).map((pairs) => {
   const layer = new Map<string, Sample>()
   for (const [name, more] of pairs) {
     const taken = [...layer.keys()].some(
