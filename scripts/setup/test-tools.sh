@@ -1,5 +1,5 @@
 # What only the tests need: Temporal's time-skipping server, an S3 server that honours conditional
-# writes, and other people's verifiers of what Kiln signs and logs.
+# writes, other people's verifiers of what Kiln signs and logs, and schemathesis for the API.
 
 ensure_test_tools() {
   if ! command -v temporal-test-server >/dev/null; then
@@ -7,6 +7,11 @@ ensure_test_tools() {
     from_pypi temporal-test-server
   fi
   have 'Temporal test server'
+  if ! command -v schemathesis >/dev/null; then
+    add 'installing schemathesis'
+    from_pypi schemathesis
+  fi
+  have schemathesis
   from_go versitygw github.com/versity/versitygw/cmd/versitygw@v1.8.0 80
   from_module cosign github.com/sigstore/cosign/v3/cmd/cosign 180
   from_module slsa-verifier github.com/slsa-framework/slsa-verifier/v2/cli/slsa-verifier 60

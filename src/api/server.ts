@@ -8,23 +8,21 @@ import Fastify, {
 } from 'fastify'
 import {
   jsonSchemaTransform,
-  jsonSchemaTransformObject,
   serializerCompiler,
   validatorCompiler,
 } from 'fastify-type-provider-zod'
 import { randomUUID } from 'node:crypto'
 import type { Logger } from 'pino'
-import { z } from 'zod'
 import { KilnError } from '../domain/error.ts'
 import type { Principal } from '../domain/statement.ts'
 import { answerError, answerUnknown, brokenRequests } from './answer-error.ts'
 import { bearerToken } from './auth.ts'
 import { routes, type RouteName } from './contract.ts'
+import { completeDocument, schemaOf, typeOf } from './document.ts'
 import { openStreams } from './events.ts'
 import { handlers, type Call, type Ports } from './handlers.ts'
 import { requestId, type RequestMemory } from './requests.ts'
 import type { Route } from './route.ts'
-import { problem } from './views.ts'
 import { registerWebhooks, webhookPath } from './webhooks.ts'
 
 export type ApiDeps = Ports & {
@@ -90,7 +88,7 @@ export async function createApi(deps: ApiDeps): Promise<FastifyInstance> {
       components: { securitySchemes: { token: { type: 'http', scheme: 'bearer' } } },
     },
     transform: jsonSchemaTransform,
-    transformObject: jsonSchemaTransformObject,
+    transformObject: completeDocument,
   })
   registerRoutes(app, deps, principals)
   await registerWebhooks(app, deps.webhooks)
@@ -104,10 +102,15 @@ function authenticateAll(app: FastifyInstance, deps: ApiDeps, principals: Princi
     reply.headers({ 'x-content-type-options': 'nosniff', 'cache-control': 'no-store' })
     if (isOpen(request)) return
     principals.set(request, authenticate(request.headers.authorization))
+    // Before a body is asked for: what is wrong with one does not matter where nothing takes it.
+    if (request.is404) {
+      answerUnknown(request, reply)
+      return reply
+    }
   })
   // A request to do something may leave out a body in which nothing is required.
   app.addHook('preValidation', async (request) => {
-    if (request.method === 'POST') request.body ??= {}
+    if (request.method === 'POST' && request.body === undefined) request.body = {}
   })
 }
 
@@ -169,28 +172,4 @@ function callOf(request: FastifyRequest, reply: FastifyReply, around: Around): C
       return { principal, id }
     },
   } as Call<RouteName>
-}
-
-function typeOf({ answer }: Route): string | null {
-  return answer.kind === 'text' || answer.kind === 'bytes' ? answer.type : null
-}
-
-/** What Fastify checks, strips by and documents. */
-function schemaOf(name: string, route: Route) {
-  const { answer, status, summary } = route
-  const type = answer.kind === 'events' ? 'text/event-stream' : typeOf(route)?.split(';', 1)[0]
-  const content = answer.kind === 'events' ? answer.schema : z.unknown()
-  const success =
-    answer.kind === 'json'
-      ? answer.schema
-      : { description: summary, content: { [String(type)]: { schema: content } } }
-  return {
-    operationId: name,
-    summary,
-    security: route.access === 'token' ? [{ token: [] }] : [],
-    params: route.params,
-    querystring: route.query,
-    ...(route.method === 'POST' ? { body: route.body } : {}),
-    response: { [status]: success, default: problem },
-  }
 }

@@ -78,6 +78,7 @@ test('the client says when nobody answers', async () => {
 test.each([
   ['not JSON', '{', 400],
   ['no object', '[]', 400],
+  ['nothing, written out', 'null', 400],
   ['a digest with a space', JSON.stringify({ digest: `${testDigest('a1')} ` }), 400],
   ['another algorithm', JSON.stringify({ digest: testDigest('a1').replace('256', '512') }), 400],
   ['a short digest', JSON.stringify({ digest: 'sha256:abcdef' }), 400],
@@ -107,6 +108,35 @@ test('a form is not taken for JSON', async () => {
   expect(
     (await promote('digest=x', { 'content-type': 'application/x-www-form-urlencoded' })).status,
   ).toBe(415)
+})
+
+const rotate = (body: string | null, more: Record<string, string>) =>
+  fetch(`${api.address}/api/v1/environments/hello/prod/rotate`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${secret}`, ...more },
+    body,
+  })
+
+test('a body in which nothing is required may be left out; one that is null is refused', async () => {
+  const refused = await rotate('null', { 'content-type': 'application/json' })
+  expect(refused.status).toBe(400)
+  expect(ports.state.started).toEqual([])
+  expect((await rotate(null, {})).status).toBe(202)
+})
+
+test.each([
+  ['QUERY', {}],
+  ['PUT', { 'content-type': 'no type' }],
+  ['PUT', { 'content-type': 'application/xml' }],
+])('a method that is not taken is a 405, whatever it sends: %s %j', async (method, more) => {
+  const answer = await fetch(`${api.address}/health`, {
+    method,
+    headers: { authorization: `Bearer ${secret}`, ...more },
+    ...(method === 'PUT' ? { body: 'x' } : {}),
+  })
+  expect(answer.status).toBe(405)
+  expect(answer.headers.get('allow')).toBe('GET, HEAD')
+  expect(await answer.json()).toMatchObject({ code: 'method_not_allowed' })
 })
 
 test.each([

@@ -206,7 +206,12 @@ test('the OpenAPI document names every route, its token and its errors', async (
       summary: route.summary,
     })
     expect(operation?.security).toEqual(route.access === 'open' ? [] : [{ token: [] }])
-    expect(Object.keys(operation?.responses ?? {})).toEqual([String(route.status), 'default'])
+    expect(Object.keys(operation?.responses ?? {})).toEqual([String(route.status), '4XX', '5XX'])
+    expect(operation?.responses['4XX']).toHaveProperty(['content', 'application/problem+json'])
+    const mayBeLeftOut = route.method === 'POST' && route.body.safeParse({}).success
+    expect(operation?.requestBody?.required).toBe(
+      route.method === 'POST' ? !mayBeLeftOut : undefined,
+    )
     ids.add(operation?.operationId ?? '')
     for (const [, inPath = ''] of path.matchAll(/\{([^}]+)\}/g)) {
       expect(
@@ -233,6 +238,7 @@ type OpenApi = {
 type OpenApiOperation = {
   operationId: string
   security: unknown
-  responses: object
+  responses: Record<string, object>
+  requestBody?: { required: boolean }
   parameters?: { in: string; name: string; required: boolean }[]
 }
