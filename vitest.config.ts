@@ -5,8 +5,7 @@ const summary = process.env['KILN_TEST_SUMMARY']
 
 export default defineConfig({
   test: {
-    // One more than CI has cores: most tests wait for an engine, a server or a disk.
-    maxWorkers: 3,
+    maxWorkers: 2,
     // scripts/test.sh names the file; a run by hand has no use for it.
     reporters: summary === undefined ? ['default'] : ['default', summaryReporter(summary)],
     projects: [

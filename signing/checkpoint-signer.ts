@@ -35,8 +35,11 @@ export function openCheckpointSigner(options: {
   origin: string
   logKey: KeyObject
   crashPoint?: (name: string) => void
+  /** What to throw for a failed write of the path; without it the error as it was. */
+  diskError?: (error: unknown, path: string) => unknown
 }): CheckpointSigner {
   const { directory, origin, logKey, crashPoint = () => undefined } = options
+  const { diskError = (error: unknown) => error } = options
   let state = readState(directory)
   if (state.origin !== origin) {
     throw new KilnError('ledger_corrupt', `these keys sign for ${state.origin}, not for ${origin}`)
@@ -56,7 +59,11 @@ export function openCheckpointSigner(options: {
           crashPoint('signer.checkpoint-made')
           const { size, root } = decision.checkpoint
           const next = { origin, last: { size, root: toBase64(root), note } }
-          writeState(directory, next)
+          try {
+            writeState(directory, next)
+          } catch (error) {
+            throw diskError(error, join(directory, stateFile))
+          }
           crashPoint('signer.checkpoint-durable')
           state = next
           return { kind: 'signed', note }

@@ -38,6 +38,8 @@ export type SignerOptions = {
   lock: (folder: string) => Promise<{ release: () => void }>
   /** Named places at which tests kill the process. */
   crashPoint?: (name: string) => void
+  /** What to throw when the disk refuses the record of what was signed; without it the error as it was. */
+  diskError?: (error: unknown, path: string) => unknown
 }
 
 export async function openSigner(options: SignerOptions): Promise<Signer> {
@@ -46,7 +48,7 @@ export async function openSigner(options: SignerOptions): Promise<Signer> {
   const owned = await lock(directory)
   try {
     const trust = trustRootOf(keys, origin)
-    const checkpoints = openCheckpointSigner({ directory, origin, logKey: keys.log, crashPoint })
+    const checkpoints = openCheckpointSigner({ ...options, logKey: keys.log })
     return {
       trust,
       async sign(request) {

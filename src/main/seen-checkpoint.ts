@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises'
-import { errnoOf } from '../store/disk.ts'
+import { errnoOf } from '../store/disk-error.ts'
 import { replaceFile } from '../store/replace-file.ts'
 import type { LedgerReader } from '../ledger/ledger-reader.ts'
 

@@ -3,6 +3,7 @@ import { openKeys, trustRootOf } from '../../signing/keys.ts'
 import { startSigner } from '../../signing/signer-server.ts'
 import { writeTrust } from '../../signing/trust-files.ts'
 import { KilnError } from '../domain/error.ts'
+import { diskError } from '../store/disk-error.ts'
 import { lockFolder } from '../store/folder-lock.ts'
 import type { Paths } from './paths.ts'
 import { runProcess } from './process.ts'
@@ -16,6 +17,7 @@ await runProcess('signer', async ({ config: { origin }, paths, logger, crashPoin
     directory: paths.keys,
     origin,
     lock: lockFolder,
+    diskError,
     socket: paths.signerSocket,
     logger,
     crashPoint,

@@ -5,7 +5,7 @@ import type { Digest } from '../domain/digest.ts'
 import type { Attempt, Effect, EffectFence } from '../domain/effect.ts'
 import { KilnError } from '../domain/error.ts'
 import type { EnvironmentName } from '../domain/name.ts'
-import { errnoOf } from '../store/disk.ts'
+import { errnoOf } from '../store/disk-error.ts'
 import { lockFolder } from '../store/folder-lock.ts'
 import { replaceFile } from '../store/replace-file.ts'
 import {
@@ -78,6 +78,7 @@ type Memory = Omit<HostFence, 'run' | 'between' | 'isActing' | 'close'>
 async function readMemory(folder: string): Promise<Memory> {
   const records = await readRecords(folder)
   const denied = await readDenied(folder)
+  const durable = new Set(denied)
   const inTurn = turns()
 
   const record = (environment: EnvironmentName) =>
@@ -104,12 +105,13 @@ async function readMemory(folder: string): Promise<Memory> {
       }
     },
     async deny(digests) {
-      const fresh = digests.filter((digest) => !denied.has(digest))
-      for (const digest of fresh) denied.add(digest)
-      if (fresh.length === 0) return
-      await inTurn(deniedFile, () => {
+      for (const digest of digests) denied.add(digest)
+      // Denied at once; told only when the disk has it, also when an earlier write of it failed.
+      await inTurn(deniedFile, async () => {
+        if (digests.every((digest) => durable.has(digest))) return
         const content = { version: 1, digests: [...denied].toSorted() }
-        return replaceFile(join(folder, deniedFile), `${JSON.stringify(content)}\n`)
+        await replaceFile(join(folder, deniedFile), `${JSON.stringify(content)}\n`)
+        for (const digest of content.digests) durable.add(digest)
       })
     },
   }

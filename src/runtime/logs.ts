@@ -8,7 +8,7 @@ import type { Logger } from 'pino'
 import { callDocker } from '../docker/client.ts'
 import { engineEvents } from '../docker/events.ts'
 import type { EnvironmentName } from '../domain/name.ts'
-import { errnoOf } from '../store/disk.ts'
+import { errnoOf } from '../store/disk-error.ts'
 import type { Engine } from './engine.ts'
 import { environmentOfContainer, networkName, type Naming } from './label.ts'
 

@@ -12,7 +12,7 @@ import {
 } from 'node:fs/promises'
 import { join } from 'node:path'
 import { KilnError } from '../domain/error.ts'
-import { errnoOf } from '../store/disk.ts'
+import { errnoOf } from '../store/disk-error.ts'
 
 /** File systems that live in memory alone, by the magic numbers of statfs(2): tmpfs and ramfs. */
 const inMemory: readonly number[] = [0x01021994, 0x858458f6]

@@ -3,7 +3,7 @@ import { lstat, open } from 'node:fs/promises'
 import { join } from 'node:path'
 import { KilnError } from '../domain/error.ts'
 import { parseSecretReference, type SecretReference } from '../domain/secret.ts'
-import { errnoOf } from '../store/disk.ts'
+import { errnoOf } from '../store/disk-error.ts'
 
 /** One kind of place where a host keeps secrets. */
 export interface SecretSource {

@@ -6,7 +6,7 @@ import { KilnError } from '../domain/error.ts'
 import { callDocker, type DockerClient } from '../docker/client.ts'
 import { readTar } from '../oci/tar-reader.ts'
 import { encodeName } from '../oci/entry-name.ts'
-import { errnoOf } from '../store/disk.ts'
+import { errnoOf } from '../store/disk-error.ts'
 import type { LayerEntry } from './file-drift.ts'
 
 /** More than this is drift beyond doubt, and need not all be looked at. */

@@ -1,6 +1,6 @@
 import { readdir, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { errnoOf } from './disk.ts'
+import { errnoOf } from './disk-error.ts'
 
 /** Something in a folder: a file, or a folder with all that is in it. */
 export type Kept = { path: string; bytes: number; usedAt: number }

@@ -1,35 +1,7 @@
 import { link, mkdir, open, unlink } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { KilnError } from '../domain/error.ts'
+import { diskError, errnoOf } from './disk-error.ts'
 import { sharedRun } from './shared-run.ts'
-
-const advice: Readonly<Record<string, string>> = {
-  ENOSPC: 'free space on the disk, or move the folder to a larger one',
-  EDQUOT: 'free space in the quota of the user that runs Kiln',
-  EROFS: 'mount the file system for writing; a disk error may have made it read-only',
-  EIO: 'the disk reports errors: check it, and restore the folder from a backup if it is damaged',
-  EACCES: 'let the user that runs Kiln read and write the folder',
-  EPERM: 'let the user that runs Kiln read and write the folder',
-  EMFILE: 'raise the limit of open files (ulimit -n)',
-  ENFILE: 'raise the limit of open files of the machine',
-}
-
-export function errnoOf(error: unknown): string | undefined {
-  const code = error instanceof Error && 'code' in error ? error.code : undefined
-  return typeof code === 'string' ? code : undefined
-}
-
-/** A failed disk as `store_unavailable` that says what to do; anything else as it was. */
-export function diskError(error: unknown, path: string): unknown {
-  const code = errnoOf(error)
-  const fix = code === undefined ? undefined : advice[code]
-  if (fix === undefined) return error
-  return new KilnError('store_unavailable', `the store's disk refuses (${code}): ${path}`, {
-    cause: error,
-    place: path,
-    fix,
-  })
-}
 
 /** Makes a name in a folder durable. */
 async function syncFolder(path: string): Promise<void> {

@@ -2,7 +2,8 @@ import { readFile, readdir, unlink } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { KilnError } from '../domain/error.ts'
 import type { HeadStore } from './blob-store.ts'
-import { diskError, errnoOf, openDurableFolder } from './disk.ts'
+import { openDurableFolder } from './disk.ts'
+import { diskError, errnoOf } from './disk-error.ts'
 import { temporaryName } from './folder-store.ts'
 
 /** How many generations stay: a reader may still be opening one, and people may look back. */

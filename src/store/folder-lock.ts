@@ -3,19 +3,27 @@ import { readdir, unlink } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { KilnError } from '../domain/error.ts'
-import { errnoOf } from './disk.ts'
+import { diskError, errnoOf } from './disk-error.ts'
 
 /**
  * Makes this process the folder's one owner, until `release` or its death: the operating system frees
- * the lock, a kill -9 included, so that nothing stale can be left. Throws `already_running`.
+ * the lock, a kill -9 included, so that nothing stale can be left. Throws `already_running`, and `store_unavailable` where the disk refuses.
  * The owner also removes what dead writers left in `<root>/tmp`.
  */
 export async function lockFolder(root: string): Promise<{ release: () => void }> {
   const path = resolve(root)
-  mkdirSync(path, { recursive: true })
-  const lock = lockFile(join(path, 'owner.lock'))
+  const lock = openLock(path)
   await removeStale(join(path, 'tmp'))
   return { release: () => lock.close() }
+}
+
+function openLock(path: string): DatabaseSync {
+  try {
+    mkdirSync(path, { recursive: true })
+    return lockFile(join(path, 'owner.lock'))
+  } catch (error) {
+    throw diskError(error, path)
+  }
 }
 
 function lockFile(path: string): DatabaseSync {

@@ -5,7 +5,8 @@ import { join, resolve } from 'node:path'
 import { digestOfHex, type Digest } from '../domain/digest.ts'
 import { KilnError } from '../domain/error.ts'
 import { blobKey, type BlobStore } from './blob-store.ts'
-import { diskError, errnoOf, openDurableFolder, type DurableFolder } from './disk.ts'
+import { openDurableFolder, type DurableFolder } from './disk.ts'
+import { diskError, errnoOf } from './disk-error.ts'
 import { checkKey, checkPrefix, otherBytes } from './key.ts'
 
 /** The object store as a folder. Several processes may open it; its head has one owner (`lockFolder`). */
@@ -23,8 +24,8 @@ export function openFolderStore(input: { root: string; readOnly?: boolean }): Bl
     try {
       const path = pathOf(root, key)
       if (await files.publish(temporary, path)) return
-      const present = await readFile(path)
-      if (!present.equals(bytes)) throw otherBytes(key)
+      const present = await ifPresent(path, () => readFile(path))
+      if (present?.equals(bytes) !== true) throw otherBytes(key)
     } finally {
       await files.drop(temporary)
     }
@@ -76,7 +77,8 @@ async function putBlob(
     const key = blobKey(digest)
     const path = pathOf(root, key)
     const first = await files.publish(temporary, path)
-    if (!first && (await digestOfFile(path)) !== digest) throw otherBytes(key)
+    const present = first ? digest : await ifPresent(path, () => digestOfFile(path))
+    if (present !== digest) throw otherBytes(key)
     return { digest, size }
   } finally {
     await files.drop(temporary)

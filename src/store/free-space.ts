@@ -1,7 +1,6 @@
 import { statfs } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { KilnError } from '../domain/error.ts'
-import { errnoOf } from './disk.ts'
 
 export type FreeSpace = { folder: string; free: number }
 
@@ -11,7 +10,8 @@ export async function freeBytes(folder: string): Promise<number> {
     const { bavail, bsize } = await statfs(folder)
     return bavail * bsize
   } catch (error) {
-    if (errnoOf(error) !== 'ENOENT' || dirname(folder) === folder) throw error
+    const absent = error instanceof Error && 'code' in error && error.code === 'ENOENT'
+    if (!absent || dirname(folder) === folder) throw error
     return freeBytes(dirname(folder))
   }
 }

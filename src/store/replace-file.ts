@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { open, rename, unlink } from 'node:fs/promises'
 import { dirname } from 'node:path'
-import { diskError } from './disk.ts'
+import { diskError } from './disk-error.ts'
 
 /**
  * Replaces a small file, whole or not at all, durably: once resolved, a loss of power leaves the new

@@ -16,6 +16,7 @@ import {
 import { digestOfHex, type Digest } from '../domain/digest.ts'
 import { KilnError } from '../domain/error.ts'
 import { blobKey, type BlobStore } from './blob-store.ts'
+import { diskError } from './disk-error.ts'
 import { checkKey, checkPrefix, otherBytes } from './key.ts'
 import {
   collect,
@@ -156,7 +157,9 @@ async function putBlob(
   content: AsyncIterable<Uint8Array>,
   expected: Digest | undefined,
 ): Promise<{ digest: Digest; size: number }> {
-  await mkdir(bucket.spool, { recursive: true })
+  await mkdir(bucket.spool, { recursive: true }).catch((error: unknown) => {
+    throw diskError(error, bucket.spool)
+  })
   const path = join(bucket.spool, randomUUID())
   try {
     const { digest, size } = await spool(content, path)
@@ -184,7 +187,11 @@ async function spool(
       yield chunk
     }
   }
-  await pipeline(hashed(), createWriteStream(path, { flags: 'wx', mode: 0o600 }))
+  await pipeline(hashed(), createWriteStream(path, { flags: 'wx', mode: 0o600 })).catch(
+    (error: unknown) => {
+      throw diskError(error, path)
+    },
+  )
   return { digest: digestOfHex(hash.digest('hex')), size }
 }
 

@@ -6,6 +6,7 @@ import { signPayload } from '../../signing/sign.ts'
 import { statementBytes } from '../../signing/statements.ts'
 import type { TrustRoot } from '../../signing/trust.ts'
 import { toBase64 } from '../../signing/base64.ts'
+import { diskError } from '../../src/store/disk-error.ts'
 import { roleOf } from '../../src/domain/role.ts'
 import type { SignerPort } from '../../src/ledger/ledger-writer.ts'
 import { memoryKeys } from './signed-log.ts'
@@ -46,7 +47,7 @@ export function memorySigner(keys: SignerKeys = memoryKeys()): TestSigner {
 /** The signer over a folder of keys, as its own process would be: it survives this one. */
 export async function folderSigner(directory: string): Promise<Omit<TestSigner, 'notes'>> {
   const keys = await openKeys(directory, origin)
-  const signer = openCheckpointSigner({ directory, origin, logKey: keys.log })
+  const signer = openCheckpointSigner({ directory, origin, logKey: keys.log, diskError })
   return {
     trust: trustRootOf(keys, origin),
     keys,

@@ -4,7 +4,7 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { z } from 'zod'
 import { KilnError } from '../../domain/error.ts'
-import { errnoOf } from '../../store/disk.ts'
+import { errnoOf } from '../../store/disk-error.ts'
 
 /**
  * A backup is a folder:

@@ -1,6 +1,7 @@
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { z } from 'zod'
+import { diskError } from '../../store/disk-error.ts'
 import { lives, processesMarked, type Identity } from './process-identity.ts'
 
 const childState = z.enum([
@@ -59,12 +60,16 @@ export function stateFile(home: string): string {
   return join(home, 'run', 'supervisor.json')
 }
 
-/** Replaces the state as a whole: readers see the old or the new one. */
+/** Replaces the state as a whole: readers see the old or the new one. Throws `store_unavailable`. */
 export function writeState(home: string, state: SupervisorState): void {
   const path = stateFile(home)
-  mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
-  writeFileSync(`${path}.new`, `${JSON.stringify(state, null, 2)}\n`)
-  renameSync(`${path}.new`, path)
+  try {
+    mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
+    writeFileSync(`${path}.new`, `${JSON.stringify(state, null, 2)}\n`)
+    renameSync(`${path}.new`, path)
+  } catch (error) {
+    throw diskError(error, path)
+  }
 }
 
 /** Looks at the processes themselves, never at the file alone: it may be left from before a crash. */

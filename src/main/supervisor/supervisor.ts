@@ -41,7 +41,10 @@ export async function startSupervisor(input: SupervisorInput): Promise<Superviso
   await endOrphans(paths.home, logger)
   const journal = createJournal(input)
   const children = ordered.map((one) => journal.child(one))
-  const rotation = setInterval(() => rotateLogs(children, logger), rotationMs).unref()
+  const rotation = setInterval(() => {
+    rotateLogs(children, logger)
+    journal.catchUp()
+  }, rotationMs).unref()
   const ended = Promise.withResolvers<void>()
 
   let stopping = false
@@ -92,9 +95,21 @@ function createJournal({ paths, logger, clock }: SupervisorInput) {
     failure: null,
   }
   const current = () => ({ ...state, processes: children.map((child) => child.record) })
-  const changed = () => writeState(paths.home, current())
+  let onDisk = false
+  // A disk that refuses must not keep anything from being started, restarted or stopped.
+  const changed = () => {
+    onDisk = false
+    try {
+      writeState(paths.home, current())
+      onDisk = true
+    } catch (error) {
+      logger.error({ err: error }, 'the state of the processes could not be written')
+    }
+  }
   return {
     state: current,
+    /** Writes what the disk refused before. */
+    catchUp: () => void (onDisk || changed()),
     child(description: ProcessDescription): Child {
       const environment = { ...description.environment, [homeMark]: paths.home }
       const log = join(paths.logs, `${description.name}.log`)
