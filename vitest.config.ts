@@ -5,7 +5,8 @@ const summary = process.env['KILN_TEST_SUMMARY']
 
 export default defineConfig({
   test: {
-    maxWorkers: 2,
+    // One more than CI has cores: most tests wait for an engine, a server or a disk.
+    maxWorkers: 3,
     // scripts/test.sh names the file; a run by hand has no use for it.
     reporters: summary === undefined ? ['default'] : ['default', summaryReporter(summary)],
     projects: [

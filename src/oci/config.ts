@@ -15,7 +15,7 @@ export type ArtifactFacts = {
   source: Source
   /**
    * Only to make an artifact again that says so: until 0.1.0 the config named the repository's address,
-   * and one commit read through two addresses had two digests (ADR 5).
+   * and one commit read through two addresses had two digests (ADR 6).
    */
   namesRepository?: boolean
 }

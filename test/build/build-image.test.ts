@@ -151,8 +151,14 @@ test('one commit read through two addresses is one artifact, and an older form i
   expect((await build(dockerfile, { repository: '/elsewhere' })).artifact).toBe(now.artifact)
   const manifest = await json<Manifest>(now.artifact)
   const config = await json<ImageConfig>(manifest.config.digest)
-  const label = { 'org.opencontainers.image.source': '/elsewhere' }
-  const labelled = { ...config.config, Labels: { ...config.config.Labels, ...label } }
+  const { 'org.opencontainers.image.title': title, ...before } = config.config.Labels ?? {}
+  // In the order that they had: it is part of the bytes.
+  const Labels = {
+    ...before,
+    'org.opencontainers.image.source': '/elsewhere',
+    'org.opencontainers.image.title': title ?? '',
+  }
+  const labelled = { ...config.config, Labels }
   const old = await writeImage(room.store, {
     config: { ...config, config: labelled },
     layers: manifest.layers,

@@ -36,6 +36,7 @@ const examples: Record<string, readonly string[]> = {
   release: ['hello/prod'],
   scale: ['hello/prod', '3'],
   prune: ['--dry-run'],
+  scan: ['hello/prod'],
   'secret list': ['hello/prod'],
   'secret rotate': ['hello/prod'],
   history: ['hello/prod'],

@@ -99,7 +99,7 @@ test('when the new never become ready, the old ones never stopped serving', asyn
   const digest = await host.artifact({ VERSION: 'bad', NEVER_READY: '1' })
   const { instances } = await host.activities.startInstances(startOf(epoch, { digest, definition }))
   await expect(host.activities.waitReady({ ...effect, definition, instances })).rejects.toThrow(
-    'did not answer /ready',
+    'did not answer GET /ready',
   )
   const keep = good.map((one) => one.name)
   await edge.activities.leaveEdge({ ...effect, keep })

@@ -37,7 +37,13 @@ test('no lock names a host or an address', async () => {
 test('templates are listed and shown', async () => {
   const room = await rooms.own(nothing)
   await mkdir(join(room.templatesFolder, 'Not-a-template'))
-  expect(await listTemplates(room.templatesFolder)).toEqual(['debian-base', 'node-service'])
+  expect(await listTemplates(room.templatesFolder)).toEqual([
+    'debian-base',
+    'debian-kiln',
+    'kiln',
+    'node-service',
+    'static-site',
+  ])
   expect(await showTemplate(room.templatesFolder, 'debian-base')).toMatchObject({
     template: { kind: 'debian', suite: 'bookworm' },
     lock: { content: { kind: 'debian', version: 1 } },
