@@ -26,8 +26,8 @@ export default defineConfig({
         test: {
           name: 'e2e',
           include: ['test/e2e/**/*.test.ts'],
-          // Each file has the machine to itself: Kiln's ports, the Docker daemon and the two cores.
-          fileParallelism: false,
+          // Each file has a Kiln of its own, with its own ports and names; two of them mostly wait.
+          maxWorkers: 2,
           testTimeout: 600_000,
           hookTimeout: 600_000,
           sequence: { groupOrder: 1 },
