@@ -59,7 +59,9 @@ export async function kilnAtHand(
   await mkdir(home, { recursive: true })
   // Stored objects never change, so the test's store can share them with the templates' by hard links.
   await execa('cp', ['-al', templates.storeRoot, join(home, 'store')])
-  await cp(templates.folder, join(folder, 'templates'), { recursive: true })
+  for (const name of templates.names) {
+    await cp(join(templates.folder, name), join(folder, 'templates', name), { recursive: true })
+  }
   const env: Record<string, string> = {
     KILN_API_PORT: String(await freePorts()),
     KILN_HOST: host,

@@ -15,8 +15,12 @@ const source = join(root, 'templates')
 const cache = join(root, '.cache', 'test-templates')
 
 export type TestTemplates = {
-  /** Copies of the repository's templates, locked on this machine. */
+  /**
+   * Copies of the repository's templates. Those named are locked on this machine; another may be half
+   * way, since another file's tests may lock it at this moment.
+   */
   folder: string
+  names: readonly string[]
   /** Holds every locked input and image. Shared by all tests: never delete from it. */
   store: BlobStore
   storeRoot: string
@@ -56,6 +60,7 @@ async function locked(names: readonly string[]): Promise<TestTemplates> {
   }
   return {
     folder: room.templatesFolder,
+    names,
     store: room.store,
     storeRoot: join(cache, 'store'),
     room,
