@@ -91,6 +91,11 @@ function publicFacts(leaf: X509Certificate): PublicFacts {
   return { hosts: hostsOf(leaf), expires: new Date(leaf.validTo).toISOString() }
 }
 
+/** Whether HAProxy would show it to who asks for this host. */
+export function covers({ pem }: GoodCertificate, asked: string): boolean {
+  return new X509Certificate(pem).checkHost(asked, { subject: 'never' }) !== undefined
+}
+
 /** Of a certificate that is served, expired or not; null when there is none in the text. */
 export function factsOf(pem: string): PublicFacts | null {
   const leaf = parseCertificate(blocksOf(pem)[0]?.text ?? '')

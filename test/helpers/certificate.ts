@@ -2,10 +2,11 @@ import { execa } from 'execa'
 
 export type MadeCertificate = { certificate: string; key: string; both: string }
 
-/** A certificate of its own for the hosts, as PEM. It is valid for a day from now. */
+/** A certificate of its own for the hosts, as PEM. It is valid for so many days from now. */
 export async function makeCertificate(
   hosts: readonly string[],
   key: readonly string[] = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256'],
+  days = 1,
 ): Promise<MadeCertificate> {
   const names = hosts.map((host) => `DNS:${host}`).join(',')
   const san = hosts.length === 0 ? [] : ['-addext', `subjectAltName=${names}`]
@@ -21,7 +22,7 @@ export async function makeCertificate(
       '-out',
       '-',
       '-days',
-      '1',
+      String(days),
       '-subj',
       '/CN=x',
       ...san,

@@ -4,12 +4,15 @@ import { rm } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { expect, onTestFinished, test } from 'vitest'
+import { describe, expect, onTestFinished, test } from 'vitest'
 import { loadConfig } from '../../src/main/config.ts'
-import { atLeast } from '../../src/main/doctor/check.ts'
+import { checkCertificates } from '../../src/main/doctor/certificates.ts'
+import { atLeast, type Check } from '../../src/main/doctor/check.ts'
 import { runDoctor, type DoctorDependencies } from '../../src/main/doctor/doctor.ts'
 import { judgeEngine } from '../../src/main/doctor/engine.ts'
 import { judgeFileSystem, judgeSpace } from '../../src/main/doctor/machine.ts'
+import { makeCertificate } from '../helpers/certificate.ts'
+import { pathsOf } from '../../src/main/paths.ts'
 import { freePort } from './supervisor/scratch.ts'
 
 const path = process.env['PATH'] ?? ''
@@ -37,7 +40,11 @@ async function examine(
     now: () => new Date(),
     ...change,
   })
-  return (name: string) => {
+  return namedIn(checks)
+}
+
+function namedIn(checks: readonly Check[]) {
+  return (name: string): Check => {
     const found = checks.find((check) => check.name === name)
     if (!found) throw new Error(`no check ${name}`)
     return found
@@ -123,6 +130,118 @@ test('a port that another program took is named', async () => {
   await once(other, 'listening')
   const of = await examine({ KILN_REGISTRY_PORT: String(port) })
   expect(of('ports')).toMatchObject({ state: 'missing', found: `taken: ${port} (registry)` })
+})
+
+/** A folder of certificates with these files, and a home whose edge routes these hosts. */
+async function examineTls(
+  files: Readonly<Record<string, string>>,
+  change: { hosts?: readonly string[]; mode?: number; now?: Date } = {},
+) {
+  const folder = mkdtempSync(join(tmpdir(), 'kiln-doctor-'))
+  onTestFinished(() => rm(folder, { recursive: true, force: true }))
+  const [tls, home] = [join(folder, 'tls'), join(folder, 'home')]
+  mkdirSync(tls)
+  for (const [name, text] of Object.entries(files))
+    writeFileSync(join(tls, name), text, { mode: change.mode ?? 0o600 })
+  mkdirSync(join(home, 'edge'), { recursive: true })
+  writeFileSync(join(home, 'edge', 'state.json'), JSON.stringify(routing(change.hosts ?? [])))
+  return namedIn(
+    await checkCertificates({ tlsFolder: tls, paths: pathsOf(home) }, change.now ?? new Date()),
+  )
+}
+
+/** The edge's state with a route for each host. */
+const routing = (hosts: readonly string[]) => ({
+  version: 1,
+  environments: hosts.map((host, n) => ({
+    environment: `app${n}/prod`,
+    port: 8000 + n,
+    servers: [
+      {
+        name: `i${n}`,
+        address: '10.0.0.1',
+        port: 80,
+        path: '/ready',
+        intervalMs: 100,
+        route: { host },
+        drainMs: 1,
+        state: 'ready',
+      },
+    ],
+  })),
+})
+
+describe('certificates of the entrance', () => {
+  const shop = 'shop.example.test'
+  const day = 86_400_000
+
+  test('one that fits and lasts is in order; one that ends soon is warned of', async () => {
+    const lasting = await makeCertificate([shop], undefined, 90)
+    const of = await examineTls({ [`${shop}.pem`]: lasting.both }, { hosts: [shop] })
+    expect(of(`certificate ${shop}`)).toMatchObject({ state: 'ok', fix: null })
+    const ending = await makeCertificate([shop], undefined, 13)
+    const soon = await examineTls({ [`${shop}.pem`]: ending.both })
+    expect(soon(`certificate ${shop}`)).toMatchObject({ state: 'warning' })
+    expect(soon(`certificate ${shop}`).fix).toContain(`renew it: put the new one into ${shop}.pem`)
+  })
+
+  test('what is wrong with a file is named with its rule and the fix, and no line of it', async () => {
+    const [one, other] = [await makeCertificate([shop]), await makeCertificate(['other.test'])]
+    const pem = `${shop}.pem`
+    const table: [string, Record<string, string>, Parameters<typeof examineTls>[1], RegExp][] = [
+      ['expired', { [pem]: one.both }, { now: new Date(Date.now() + 2 * day) }, /renew it/],
+      ['not-yet-valid', { [pem]: one.both }, { now: new Date(Date.now() - day) }, /clock/],
+      ['mismatched', { [pem]: one.certificate + other.key }, {}, /the certificate was made for/],
+      ['wrong-host', { [pem]: other.both }, {}, /names the host/],
+      ['no-key', { [`${shop}.crt`]: one.certificate }, {}, /<host>\.key/],
+      ['no-certificate', { [pem]: 'half a fi' }, {}, /as PEM/],
+      ['two-files', { [pem]: one.both, [`${shop}.crt`]: one.certificate }, {}, /keep either/],
+      ['open-to-all', { [pem]: one.both }, { mode: 0o644 }, /chmod/],
+    ]
+    for (const [rule, files, change, fix] of table) {
+      const check = (await examineTls(files, change))(`certificate ${shop}`)
+      expect([rule, check]).toMatchObject([rule, { state: 'missing' }])
+      expect(check.found).toMatch(new RegExp(`^${rule}: `))
+      expect(check.fix).toMatch(fix)
+      expect(JSON.stringify(check)).not.toContain(one.key.slice(40, 60))
+    }
+  })
+
+  test('a file that is no file, a folder that is not there, and an empty one', async () => {
+    const of = await examineTls({})
+    expect(of('certificates')).toMatchObject({ state: 'warning' })
+    const paths = pathsOf('/nowhere/home')
+    const none = namedIn(await checkCertificates({ tlsFolder: '/nowhere/tls', paths }, new Date()))
+    expect(none('certificates')).toMatchObject({ state: 'missing' })
+    expect(none('certificates').fix).toContain('mkdir -p /nowhere/tls')
+    expect(await checkCertificates({ tlsFolder: undefined, paths }, new Date())).toEqual([])
+    const folder = mkdtempSync(join(tmpdir(), 'kiln-doctor-'))
+    onTestFinished(() => rm(folder, { recursive: true, force: true }))
+    mkdirSync(join(folder, `${shop}.pem`), { mode: 0o700 })
+    // By the doctor as a whole.
+    const odd = await examine({ KILN_TLS_FOLDER: folder })
+    expect(odd(`certificate ${shop}`).found).toMatch(/^unreadable: /)
+  })
+
+  test('a host that a route names and no certificate covers is missing; a wildcard covers', async () => {
+    const wild = await makeCertificate(['*.example.test'], undefined, 90)
+    const of = await examineTls(
+      { '_.example.test.pem': wild.both },
+      { hosts: [shop, 'api.other.test'] },
+    )
+    expect(of('certificate api.other.test')).toMatchObject({ state: 'missing' })
+    expect(of('certificate api.other.test').fix).toContain('put api.other.test.pem')
+    expect(() => of(`certificate ${shop}`)).toThrow('no check')
+  })
+
+  test('the port of TLS is one of those that must be free', async () => {
+    const port = await freePort()
+    const other = createServer().listen(port, '127.0.0.1')
+    onTestFinished(() => void other.close())
+    await once(other, 'listening')
+    const of = await examine({ KILN_TLS_FOLDER: '/nowhere', KILN_TLS_PORT: String(port) })
+    expect(of('ports')).toMatchObject({ state: 'missing', found: `taken: ${port} (tls)` })
+  })
 })
 
 test('too little space, and file systems that lose things, are seen', () => {

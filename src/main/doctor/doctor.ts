@@ -3,6 +3,7 @@ import { statSync } from 'node:fs'
 import type { Config } from '../config.ts'
 import { readSupervisorState } from '../supervisor/state.ts'
 import { good, missing, type Check } from './check.ts'
+import { checkCertificates } from './certificates.ts'
 import { checkEngines } from './engine.ts'
 import { checkHome, checkPorts, judgeClock } from './machine.ts'
 import { checkNode, checkProgram, haproxy, temporal, tools } from './programs.ts'
@@ -29,10 +30,17 @@ export async function runDoctor(dependencies: DoctorDependencies): Promise<reado
     await checkTemporal(config.temporal, environment),
     ...(await Promise.all(tools.map((tool) => checkProgram(tool, environment)))),
     ...checkHome(config.home, config.minFree),
-    await checkPorts(config.ports, running),
+    await checkPorts(portsOf(config), running),
+    ...(await checkCertificates(config, now())),
     judgeClock(now(), written),
     checkTemplates(config.templates),
   ]
+}
+
+/** Those of the entrance's TLS only where there is one. */
+function portsOf({ ports, entrance }: Config): Readonly<Record<string, number>> {
+  const { edgeFirst: _first, edgeLast: _last, ...fixed } = ports
+  return entrance.tls === null ? fixed : { ...fixed, tls: entrance.tls.port }
 }
 
 async function checkTemporal(

@@ -2,7 +2,6 @@ import { existsSync, statfsSync } from 'node:fs'
 import { connect } from 'node:net'
 import { dirname } from 'node:path'
 import { inWords } from '../../store/free-space.ts'
-import type { Config } from '../config.ts'
 import { good, missing, warning, type Check } from './check.ts'
 
 /** The kernel allows 107 bytes for a socket's path; the longest of Kiln's below the home takes 40. */
@@ -60,9 +59,11 @@ function judgeLength(bytes: number): Check {
 }
 
 /** Everybody's fixed ports: free, or in use by this Kiln itself. */
-export async function checkPorts(ports: Config['ports'], running: boolean): Promise<Check> {
-  const { edgeFirst: _first, edgeLast: _last, ...fixed } = ports
-  const all = Object.entries(fixed)
+export async function checkPorts(
+  ports: Readonly<Record<string, number>>,
+  running: boolean,
+): Promise<Check> {
+  const all = Object.entries(ports)
   const wanted = `${all.map(([, port]) => port).join(', ')} free`
   if (running) return good({ name: 'ports', found: 'in use by this Kiln', wanted })
   const taken = await Promise.all(

@@ -1,11 +1,10 @@
 import { spawn } from 'node:child_process'
 import { closeSync, mkdirSync, openSync, statSync } from 'node:fs'
-import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import { isErrorCode, KilnError } from '../../domain/error.ts'
 import { lockFolder } from '../../store/folder-lock.ts'
-import { lastLines } from './log-file.ts'
+import { lastLines, supervisorLog } from './log-file.ts'
 import { endOrphans } from './orphans.ts'
 import { signalExactly, waitGone } from './process-identity.ts'
 import { readState, readSupervisorState, type SupervisorState } from './state.ts'
@@ -34,7 +33,7 @@ export async function launchSupervisor(launch: Launch): Promise<SupervisorState>
       fix: 'kiln status shows what runs; kiln down stops it',
     })
   }
-  const log = join(logs, 'supervisor.log')
+  const log = supervisorLog(logs)
   const { pid, ended, logStart } = spawnDetached(launch, log)
   let seen = ''
   for (;;) {

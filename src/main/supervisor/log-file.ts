@@ -1,5 +1,6 @@
 import { copyFileSync, renameSync, statSync, truncateSync } from 'node:fs'
 import { open } from 'node:fs/promises'
+import { join } from 'node:path'
 
 /**
  * Logs of supervised processes. A process writes to its file directly, in append mode: it outlives a
@@ -8,6 +9,11 @@ import { open } from 'node:fs/promises'
 export type LogLimits = { maxBytes: number; files: number }
 
 export const standardLogs: LogLimits = { maxBytes: 10_000_000, files: 3 }
+
+/** The supervisor's own; absent where something else keeps it, as systemd's journal does. */
+export function supervisorLog(logs: string): string {
+  return join(logs, 'supervisor.log')
+}
 
 /**
  * Moves a log that grew past its limit aside: `x.log` → `x.log.1` → `x.log.2`, `files` in all. The file

@@ -3,7 +3,7 @@ import type { Logger } from 'pino'
 import { KilnError } from '../../domain/error.ts'
 import { lockFolder } from '../../store/folder-lock.ts'
 import { Child } from './child.ts'
-import { rotateLog, standardLogs } from './log-file.ts'
+import { rotateLog, standardLogs, supervisorLog } from './log-file.ts'
 import { endOrphans } from './orphans.ts'
 import { startOrder, type ProcessDescription } from './process-description.ts'
 import { startTokenOf } from './process-identity.ts'
@@ -41,8 +41,9 @@ export async function startSupervisor(input: SupervisorInput): Promise<Superviso
   await endOrphans(paths.home, logger)
   const journal = createJournal(input)
   const children = ordered.map((one) => journal.child(one))
+  const logs = [...children.map(({ record }) => record.log), supervisorLog(paths.logs)]
   const rotation = setInterval(() => {
-    rotateLogs(children, logger)
+    rotateLogs(logs, logger)
     journal.catchUp()
   }, rotationMs).unref()
   const ended = Promise.withResolvers<void>()
@@ -139,12 +140,12 @@ async function startAll(children: readonly Child[]): Promise<void> {
   await Promise.all(started.values())
 }
 
-function rotateLogs(children: readonly Child[], logger: Logger): void {
-  for (const child of children) {
+function rotateLogs(logs: readonly string[], logger: Logger): void {
+  for (const log of logs) {
     try {
-      rotateLog(child.record.log, standardLogs)
+      rotateLog(log, standardLogs)
     } catch (error) {
-      logger.error({ err: error, log: child.record.log }, 'a log could not be rotated')
+      logger.error({ err: error, log }, 'a log could not be rotated')
     }
   }
 }

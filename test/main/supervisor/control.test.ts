@@ -1,6 +1,8 @@
+import { appendFileSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, onTestFinished, test, vi } from 'vitest'
 import { launchSupervisor, stopSupervisor } from '../../../src/main/supervisor/control.ts'
+import { standardLogs } from '../../../src/main/supervisor/log-file.ts'
 import {
   lives,
   processesMarked,
@@ -52,6 +54,26 @@ test('a supervisor in the background: up, seen, refused twice, down', async () =
   expect(readState(home.home)?.phase).toBe('stopped')
   expect(await stopSupervisor(home.paths, { logger })).toBe(false)
 })
+
+test('its own log is bounded as theirs are, and it goes on writing into it', async () => {
+  const home = makeHome()
+  const { logger } = listeningLogger()
+  const { state } = await launch(home, [{ name: 'web', socket: home.socket('web') }])
+  const log = join(home.paths.logs, 'supervisor.log')
+  appendFileSync(log, `${'x'.repeat(standardLogs.maxBytes)}\n`)
+  await vi.waitFor(() => expect(sizeOf(log)).toBeLessThan(standardLogs.maxBytes), patient)
+  expect(sizeOf(`${log}.1`)).toBeGreaterThan(standardLogs.maxBytes)
+  const [web] = state.processes
+  process.kill(web?.pid ?? 0, 'SIGKILL')
+  await vi.waitFor(() => expect(readFileSync(log, 'utf8')).toContain('starting it again'), patient)
+  // It appends: what it writes after a rotation does not begin where it was before.
+  expect(sizeOf(log)).toBeLessThan(10_000)
+  await stopSupervisor(home.paths, { logger })
+})
+
+function sizeOf(path: string): number {
+  return statSync(path, { throwIfNoEntry: false })?.size ?? 0
+}
 
 test('what fails while it starts in the background is told as it was found', async () => {
   const home = makeHome()
