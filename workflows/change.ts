@@ -34,6 +34,10 @@ export async function carryOut(work: Work): Promise<void> {
       await step(operation, 'settle earlier change', () => settle(work, decision))
       continue
     }
+    if (decision.kind === 'nothing-serves') {
+      await takeBack(work, decision.change, null)
+      return ended(operation, 'succeeded')
+    }
     if (decision.kind !== 'change') return conclude(work, decision)
     const opened = await step(operation, 'take the epoch', () =>
       control.recordChange({ request, body: decision.body }),

@@ -8,7 +8,7 @@ type Asked = { request: ChangeRequest; operation: Tracked }
 /** Requests that end without a change. A refusal is on record too (I17). */
 export async function conclude(
   { operation, request }: Asked,
-  decision: Exclude<Decision, { kind: 'open' | 'change' }>,
+  decision: Exclude<Decision, { kind: 'open' | 'change' | 'nothing-serves' }>,
 ): Promise<void> {
   switch (decision.kind) {
     case 'refused':

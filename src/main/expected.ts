@@ -25,12 +25,13 @@ export function createExpected(
   const moulds = new Map<string, ExpectedMould>()
   return async (environment) => {
     const ledger = await view.reader.refresh()
-    const { active, running, open } = environmentOf(ledger, environment)
-    if (active === null) return { instances: [], open: open !== null, mould: null }
+    const { active, running, open, epoch } = environmentOf(ledger, environment)
+    const closed = open === null ? epoch : null
+    if (active === null) return { instances: [], closed, mould: null }
     const { digest } = active.body
     return {
       instances: running.map((one) => ({ ...one, digest })),
-      open: open !== null,
+      closed,
       async mould() {
         const known = moulds.get(active.leaf)
         if (known !== undefined) return known

@@ -27,6 +27,8 @@ export type Decision =
       active: FactOf<'key'> | null
     }
   | { kind: 'release'; hold: string }
+  /** What lost work left is ended, as the change that ended last would have done it. */
+  | { kind: 'nothing-serves'; change: ChangeBody }
   | { kind: 'nothing-to-do'; serving: Served }
   | { kind: 'refused'; rule: string; message: string; fix: string | null }
 
@@ -178,7 +180,9 @@ function release({ environment, hold, alarm }: EnvironmentState, ofAlarm: boolea
 /** What is decided of drifts that no replacement follows; null when one does. */
 function unreplaced(state: EnvironmentState, drifts: readonly Drift[], now: Date): Decision | null {
   const serving = servedBy(state.active)
-  if (serving === null) return null
+  if (serving === null) {
+    return state.closed === null ? null : { kind: 'nothing-serves', change: state.closed.body }
+  }
   if (!concerns(state, drifts)) return { kind: 'nothing-to-do', serving }
   const verdict = replacementVerdict(state, drifts, now)
   switch (verdict.kind) {

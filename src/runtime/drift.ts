@@ -10,31 +10,58 @@ export type FoundDrift = Drift & {
   id: string
 }
 
+/** What the ledger says should run, and how far the environment is. */
+export type Wanted = {
+  instances: readonly ExpectedInstance[]
+  /** The environment's last epoch; null while that change has no outcome, whose workflow knows what runs. */
+  closed: number | null
+}
+
 /**
- * What differs from what should run. Pure. What Kiln itself ended is none, and neither is what Kiln itself
- * made that is not expected: that belongs to a change in progress, whose workflow knows of it.
+ * What differs from what should run. Pure. What Kiln itself made or ended is no drift while the change that
+ * did it may still come to its end. Once the last change has its outcome, and this host has seen no later
+ * one, there is nobody left to adopt it or to put it back: its work was lost (`unknown`).
  */
 export function findDrift(
-  expected: readonly ExpectedInstance[],
+  wanted: Wanted,
   found: readonly Found[],
   record: HostRecord,
 ): FoundDrift[] {
+  const isOver = wanted.closed !== null && record.epoch <= wanted.closed
   const ended = new Set(record.ended)
-  const missing = expected
-    .filter(({ id }) => !ended.has(id))
-    .flatMap((one) =>
-      driftsOf(
-        one,
-        found.find(({ id }) => id === one.id),
-        record,
-      ),
-    )
-  const known = new Set(expected.map(({ id }) => id))
-  const foreign = found
-    .filter(({ id }) => !known.has(id) && !ended.has(id))
-    .filter((one) => record.made[one.id] === undefined && !isBeingMade(one, record))
-    .map((one) => foreignDrift(one, expected))
-  return [...missing, ...foreign]
+  const expected = wanted.instances.flatMap((one) => {
+    const there = found.find(({ id }) => id === one.id)
+    const drifts = driftsOf(one, there, record)
+    if (!ended.has(one.id)) return drifts
+    return isOver ? drifts.map(endedInVain) : []
+  })
+  const known = new Set(wanted.instances.map(({ id }) => id))
+  const others = found.filter(({ id }) => !known.has(id))
+  const isForeign = (one: Found) =>
+    !ended.has(one.id) && record.made[one.id] === undefined && !isBeingMade(one, record)
+  return [
+    ...expected,
+    ...others.filter(isForeign).map((one) => foreignDrift(one, wanted.instances)),
+    ...(isOver ? others.filter((one) => !isForeign(one)).map(leftBehind) : []),
+  ]
+}
+
+function endedInVain(drift: FoundDrift): FoundDrift {
+  return {
+    ...drift,
+    cause: 'unknown',
+    found: `${drift.found}: ended by a change that did not stand`,
+  }
+}
+
+function leftBehind({ id, name }: Found): FoundDrift {
+  return {
+    id,
+    instance: name,
+    cause: 'unknown',
+    found: 'an instance that no change adopted',
+    expected: 'nothing of this name',
+  }
 }
 
 /** The host died before it heard the id of what it had the engine make; the change's next try finds it. */

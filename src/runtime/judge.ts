@@ -2,19 +2,15 @@ import type { Logger } from 'pino'
 import type { Endpoint } from '../domain/effect.ts'
 import type { EnvironmentName } from '../domain/name.ts'
 import type { Drift } from '../domain/request.ts'
-import { findDrift, type ExpectedInstance, type FoundDrift } from './drift.ts'
+import { findDrift, type FoundDrift, type Wanted } from './drift.ts'
 import { findContainers, type Engine, type Found } from './engine.ts'
 import type { HostFence } from './fence.ts'
 import { noteTaints } from './host-record.ts'
 import type { SecretFiles } from './secret-files.ts'
 import { lookWith, type Depth, type ExpectedMould, type Look } from './look.ts'
 
-/** What the verified ledger says should run in an environment. */
-export type Expected = {
-  /** What its last activation adopted; empty when nothing is active. */
-  instances: readonly ExpectedInstance[]
-  /** Whether a change has no outcome yet. */
-  open: boolean
+/** What the verified ledger says should run in an environment: nothing when nothing is active. */
+export type Expected = Wanted & {
   /** What the instances are made of; null when nothing is active. */
   mould: (() => Promise<ExpectedMould>) | null
 }
@@ -32,7 +28,7 @@ export type JudgeDependencies = Engine & {
 }
 
 /**
- * `again`: something acted meanwhile, so that what is foreign must be asked later. `complete`: nothing
+ * `again`: something acted meanwhile, so that what belongs there must be asked later. `complete`: nothing
  * that was to be looked at was left out.
  */
 export type Judgement = { drifts: readonly Drift[]; again: boolean; complete: boolean }
@@ -71,7 +67,7 @@ export function createJudge(dependencies: JudgeDependencies): Judge {
 
 type Compared = { drifts: FoundDrift[]; again: boolean; complete: boolean }
 
-/** What an effect that runs makes is not on record yet: whether it is foreign is asked again later. */
+/** What an effect that runs makes is not on record yet: whether it belongs there is asked again later. */
 async function compare(
   dependencies: JudgeDependencies,
   look: Look,
@@ -85,13 +81,17 @@ async function compare(
   const found = await findContainers(dependencies, environment)
   const seen = await taint(dependencies, look, { environment, depth, wanted, found })
   const again = actingBefore || fence.isActing(environment)
-  const drifts = findDrift(wanted.instances, found, fence.record(environment))
-  const settled = depth === 'content' && !again && !wanted.open
+  const drifts = findDrift(wanted, found, fence.record(environment)).filter(
+    ({ cause }) => !(again && (cause === 'foreign' || cause === 'unknown')),
+  )
+  // Where work was lost the edge may lead to what only a replacement can take out of it without a gap.
+  const isLost = drifts.some(({ cause }) => cause === 'unknown')
+  const settled = depth === 'content' && !again && wanted.closed !== null && !isLost
   const edge = settled
     ? await edgeDrifts(dependencies, { environment, epoch }, { wanted, found })
     : null
   return {
-    drifts: [...drifts.filter(({ cause }) => !(again && cause === 'foreign')), ...(edge ?? [])],
+    drifts: [...drifts, ...(edge ?? [])],
     again,
     complete: seen && (depth === 'settings' || edge !== null),
   }

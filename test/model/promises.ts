@@ -184,6 +184,6 @@ function driftOf(
       id: `${one.epoch}.${one.number}`,
       digest: one.digest,
     }))
-  const [drift] = rules.findDrift(expected, found, record)
+  const [drift] = rules.findDrift({ instances: expected, closed: null }, found, record)
   return drift === undefined ? null : `${drift.instance} is ${drift.cause}`
 }

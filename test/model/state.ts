@@ -25,7 +25,7 @@ export type Work = {
 
 export type Saying = 'change' | 'key' | 'active' | 'failed' | 'settled'
 
-export type Effect = 'start' | 'retire' | 'take-back' | 'settle-back' | 'otherwise-back'
+export type Effect = 'start' | 'retire' | 'take-back' | 'settle-back' | 'otherwise-back' | 'clear'
 
 /** Where a promoter stands. `began`: the host took the epoch and has not come to act. */
 export type Promoter = { noticed: EnvironmentName | null } & (

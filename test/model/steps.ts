@@ -64,6 +64,7 @@ function promoterSteps(world: World, state: State, at: At): Step[] {
     case 'take-back':
     case 'settle-back':
     case 'otherwise-back':
+    case 'clear':
       return [...crash(state, at, name), ...effects(world, state, { at, name, promoter })]
   }
 }
@@ -183,6 +184,13 @@ function plan(world: World, state: State, { at, name, promoter }: Standing<'plan
       return {
         what: `${name} finds epoch ${decision.change.epoch} open and settles it`,
         state: put(state, at, settling),
+      }
+    }
+    case 'nothing-serves': {
+      const next = { ...own, change: decision.change }
+      return {
+        what: `${name} finds that nothing serves in ${decision.change.environment}`,
+        state: put(state, at, { at: 'clear', noticed, began: false, work: next }),
       }
     }
     case 'release':
@@ -400,6 +408,7 @@ function afterEffect(
   if (result === 'began') return { ...promoter, began: true }
   if (result === 'done' && at === 'settle-back' && outcomeFirst) return planAgain(own, noticed)
   if (at === 'otherwise-back') return idle(own.request.environment)
+  if (at === 'clear') return idle(result === 'done' ? noticed : own.request.environment)
   if (result === 'refused') {
     return at === 'start'
       ? { at: 'take-back', noticed, work: own, began: false }

@@ -57,7 +57,8 @@ test.each([
     const request = startOf(++epoch, { digest, definition: host.define() })
     expect(await host.handedOver(() => killedAt(point, request))).toBe('SIGKILL')
     const left = await findContainers(host.engine, environment)
-    expect(findDrift([], left, host.fence.record(environment))).toEqual([])
+    const open = { instances: [], closed: null }
+    expect(findDrift(open, left, host.fence.record(environment))).toEqual([])
     const { instances } = await host.activities.startInstances(request)
     await host.activities.waitReady({ ...request, instances })
     const names = instances.map((one) => one.name)

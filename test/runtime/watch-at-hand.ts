@@ -10,7 +10,8 @@ import { logger, type HostAtHand } from './host-at-hand.ts'
 export type Told = {
   instances: () => readonly ExpectedInstance[]
   mould?: () => ExpectedMould | null
-  open?: () => boolean
+  /** The last epoch, once it has its outcome; absent: one before those that the host acts for. */
+  closed?: () => number | null
   edge?: (instances: readonly Endpoint[]) => Promise<readonly Drift[]>
   onDrift: (drifts: readonly Drift[]) => Promise<void>
 }
@@ -28,7 +29,7 @@ export function judgeOf(host: HostAtHand, told: Told): Judge {
       const mould = told.mould?.() ?? null
       return {
         instances: told.instances(),
-        open: told.open?.() ?? false,
+        closed: told.closed === undefined ? 0 : told.closed(),
         mould: mould === null ? null : async () => mould,
       }
     },

@@ -3,7 +3,7 @@ import type { Endpoint } from '../../src/domain/effect.ts'
 import type { Drift } from '../../src/domain/request.ts'
 import type { ExpectedInstance } from '../../src/runtime/drift.ts'
 import { removeEnvironment } from '../../src/runtime/instances.ts'
-import { watched } from './watch-at-hand.ts'
+import { judgeOf, watched } from './watch-at-hand.ts'
 import {
   docker,
   effectOf,
@@ -157,6 +157,38 @@ test("Kiln's own work is no drift", limit, async () => {
   await until(() => drifts.length > 0)
   expect(causes()).toEqual([[first.name, 'stopped']])
 })
+
+test(
+  'what a change left is told once it has failed, and until it is replaced nobody touches the edge',
+  limit,
+  async () => {
+    const [old] = await serving(1)
+    const adopted = expected
+    const [left] = await serving(1)
+    await host.activities.stopInstances({ ...effectOf(epoch), keep: [left.name] })
+    const lookAt = async (closed: number | null) => {
+      let asked = 0
+      const judge = judgeOf(host, {
+        instances: () => adopted,
+        closed: () => closed,
+        edge: async () => {
+          asked += 1
+          return []
+        },
+        onDrift: async () => undefined,
+      })
+      const seen = await judge(environment, 'content')
+      return { told: seen.drifts.map((one) => [one.instance, one.cause]), asked }
+    }
+    expect(await lookAt(null)).toEqual({ told: [], asked: 0 })
+    expect((await lookAt(epoch - 1)).told).toEqual([])
+    const lost = [
+      [old.name, 'unknown'],
+      [left.name, 'unknown'],
+    ]
+    expect(await lookAt(epoch)).toEqual({ told: lost, asked: 0 })
+  },
+)
 
 test('what was done while nobody watched is found at the start', limit, async () => {
   const [first, second] = await serving()

@@ -1,6 +1,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
 import type { Digest } from '../../src/domain/digest.ts'
 import { KilnError } from '../../src/domain/error.ts'
+import type { EnvironmentName } from '../../src/domain/name.ts'
 import { changeId } from '../../src/domain/request.ts'
 import {
   kilnInMemory,
@@ -279,18 +280,22 @@ test.each(['leaveEdge', 'stopInstances', 'recordActivation'])(
 )
 
 /** Temporal forgets an environment while it is in an activity, as when its file is wiped. */
-async function forgetIn(activity: string, digest: Digest): Promise<void> {
+async function forgetIn(
+  activity: string,
+  ask: () => Promise<unknown>,
+  environment: EnvironmentName = kiln.test,
+): Promise<void> {
   const held = kiln.stage.hold(activity)
-  await kiln.ask(kiln.test, promotion(digest))
+  await ask()
   await held.reached
-  await kiln.client.workflow.getHandle(`environment:${kiln.test}`).terminate('wiped')
+  await kiln.client.workflow.getHandle(`environment:${environment}`).terminate('wiped')
   held.kill()
 }
 
 test.each(['issueKey', 'waitReady', 'leaveEdge', 'stopInstances', 'recordActivation'])(
   'a change whose workflow was lost in %s is ended as failed before the next one begins',
   async (activity) => {
-    await forgetIn(activity, b)
+    await forgetIn(activity, () => kiln.ask(kiln.test, promotion(b)))
     const held = kiln.stage.hold('recordChange')
     const next = await kiln.ask(kiln.test, promotion(c))
     await held.reached
@@ -308,7 +313,7 @@ test.each(['issueKey', 'waitReady', 'leaveEdge', 'stopInstances', 'recordActivat
 test.each(['issueKey', 'waitReady', 'leaveEdge', 'stopInstances', 'recordActivation'])(
   'a change whose workflow was lost in %s comes back to the old without a gap',
   async (activity) => {
-    await forgetIn(activity, b)
+    await forgetIn(activity, () => kiln.ask(kiln.test, promotion(b)))
     const { epoch } = await kiln.state(kiln.test)
     await kiln.engine.wake(kiln.test, 'lost')
     await until('a replacement restores what is on record', async () => {
@@ -321,6 +326,44 @@ test.each(['issueKey', 'waitReady', 'leaveEdge', 'stopInstances', 'recordActivat
     expect((await kiln.state(kiln.test)).open).toBe(null)
   },
 )
+
+test.each(['waitReady', 'leaveEdge', 'stopInstances', 'recordActivation'])(
+  'work that is lost in %s, and again before it was made good, is what the host tells of, and comes back without a gap',
+  async (activity) => {
+    await forgetIn(activity, () => kiln.ask(kiln.test, promotion(b)))
+    await forgetIn('recordChange', () => kiln.engine.wake(kiln.test, 'lost'))
+    const { open, outcome, epoch } = await kiln.state(kiln.test)
+    expect([open, outcome?.body.outcome]).toEqual([null, 'failed'])
+    expect(kiln.host.running(kiln.test).map((one) => one.digest)).toContain(b)
+    const told = await kiln.host.look(kiln.test)
+    expect(told.map(({ cause }) => cause)).toContain('unknown')
+    await kiln.engine.drift(kiln.test, told)
+    await until('what is on record runs', async () => {
+      const state = await kiln.state(kiln.test)
+      return state.epoch === epoch + 1 && state.open === null ? true : undefined
+    })
+    expect(kiln.host.running(kiln.test).map((one) => one.digest)).toEqual([a])
+    expect(served()).toEqual([a])
+    expect(await kiln.host.look(kiln.test)).toEqual([])
+  },
+)
+
+test('what work that was lost twice left where nothing is active is what the host tells of, and ends', async () => {
+  const { prod } = kiln
+  await forgetIn('waitReady', () => kiln.ask(prod, promotion(a)), prod)
+  await forgetIn('observe', () => kiln.engine.wake(prod, 'lost'), prod)
+  const { open, active, epoch } = await kiln.state(prod)
+  expect([open, active]).toEqual([null, null])
+  expect(kiln.host.running(prod).map((one) => one.digest)).toEqual([a, a])
+  const told = await kiln.host.look(prod)
+  expect(told.map(({ cause }) => cause)).toEqual(['unknown', 'unknown'])
+  await kiln.engine.drift(prod, told)
+  await until('it ended', async () => kiln.host.running(prod).length === 0 || undefined)
+  const replaced = async () => (await kiln.engine.environmentOperations(prod)).at(-1)?.state
+  await until('the work ended', async () => (await replaced()) === 'succeeded' || undefined)
+  expect(await kiln.host.look(prod)).toEqual([])
+  expect((await kiln.state(prod)).epoch).toBe(epoch)
+})
 
 test('drift that a host tells of, and tells again unheard, is on record once, and what died is replaced under the same key', async () => {
   await kiln.done(kiln.test, { kind: 'scale', instances: 2 })

@@ -1,8 +1,12 @@
 import type { Effect, Endpoint } from '../../src/domain/effect.ts'
 import { KilnError } from '../../src/domain/error.ts'
-import { admissible, type Ledger } from '../../src/domain/ledger.ts'
+import { admissible, environmentOf, type Ledger } from '../../src/domain/ledger.ts'
 import type { EnvironmentName } from '../../src/domain/name.ts'
 import type { EdgeActivities } from '../../src/edge/activities.ts'
+import type { Drift } from '../../src/domain/request.ts'
+import { findDrift } from '../../src/runtime/drift.ts'
+import type { Found } from '../../src/runtime/engine.ts'
+import { emptyRecord } from '../../src/runtime/host-record.ts'
 import type { Instance, RuntimeActivities, StartRequest } from '../../src/runtime/activities.ts'
 
 type Standing = Instance & { environment: EnvironmentName }
@@ -15,7 +19,8 @@ export class FakeHost {
   /** When an environment lost the last instance that served. */
   readonly gaps: string[] = []
   private readonly epochs = new Map<EnvironmentName, number>()
-  private made = 0
+  private readonly made = new Set<string>()
+  private readonly ended = new Set<string>()
   private readonly ledger: () => Promise<Ledger>
 
   constructor(ledger: () => Promise<Ledger>) {
@@ -42,6 +47,26 @@ export class FakeHost {
     this.edge.get(one.environment)?.delete(name)
   }
 
+  /** What the host's watch would tell now, by its own rule. */
+  async look(environment: EnvironmentName): Promise<Drift[]> {
+    const { active, epoch, open, running } = environmentOf(await this.ledger(), environment)
+    const digest = active?.body.digest ?? ''
+    const wanted = {
+      instances: running.map((one) => ({ ...one, digest })),
+      closed: open === null ? epoch : null,
+    }
+    const found = this.running(environment).map(({ id, name, state }) => ({ id, name, state }))
+    const record = {
+      ...emptyRecord(environment),
+      epoch: this.epochs.get(environment) ?? 0,
+      made: Object.fromEntries([...this.made].map((id) => [id, ''])),
+      ended: [...this.ended],
+    }
+    return findDrift(wanted, found as Found[], record).map(
+      ({ instance, cause, found: seen, expected }) => ({ instance, cause, found: seen, expected }),
+    )
+  }
+
   activities(): RuntimeActivities & EdgeActivities {
     return {
       observe: async ({ environment }) => ({ instances: this.running(environment) }),
@@ -57,6 +82,7 @@ export class FakeHost {
           if (this.edge.get(request.environment)?.has(name)) {
             throw new Error(`${name} was stopped while it served`)
           }
+          this.ended.add(this.instances.get(name)?.id ?? '')
           this.instances.delete(name)
         }
       },
@@ -111,10 +137,11 @@ export class FakeHost {
     return {
       instances: names.map((name) => {
         const there = this.instances.get(name)
+        const id = `c${this.made.size + 1}`
         const one: Standing = there ?? {
           environment,
           name,
-          id: `c${++this.made}`,
+          id,
           address: '10.0.0.2',
           port: 8080,
           digest,
@@ -124,6 +151,7 @@ export class FakeHost {
           state: 'running',
           healthy: true,
         }
+        this.made.add(one.id)
         this.instances.set(name, one)
         return { name, id: one.id, address: one.address, port: one.port }
       }),
