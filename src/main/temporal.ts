@@ -36,7 +36,7 @@ export async function connectClient(address: string): Promise<Client> {
 }
 
 /** Errors become typed failures, and a heartbeat goes on for as long as an activity runs. */
-function interceptor(
+export function activityInterceptor(
   logger: Logger,
   inFlight: InFlight | undefined,
 ): ActivityInboundCallsInterceptor {
@@ -136,7 +136,7 @@ export async function createWorker(input: {
     maxConcurrentActivityTaskExecutions: input.concurrent,
     maxHeartbeatThrottleInterval: '3 seconds',
     shutdownGraceTime: '5 seconds',
-    interceptors: { activity: [() => ({ inbound: interceptor(input.logger, inFlight) })] },
+    interceptors: { activity: [() => ({ inbound: activityInterceptor(input.logger, inFlight) })] },
     ...(input.bundlePath === undefined
       ? {}
       : {

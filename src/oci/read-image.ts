@@ -104,16 +104,20 @@ export async function* openLayer(
   layer: { digest: Digest; diffId: Digest },
 ): AsyncGenerator<Uint8Array> {
   const hash = createHash('sha256')
-  for await (const bytes of await uncompressed(await openBlob(store, layer.digest))) {
+  const content = await openBlob(store, layer.digest)
+  for await (const bytes of await uncompressed(content, layer.digest)) {
     hash.update(bytes)
     yield bytes
   }
   if (digestOfHex(hash.digest('hex')) === layer.diffId) return
-  throw new KilnError('digest_mismatch', `layer ${layer.digest} does not hold ${layer.diffId}`)
+  throw new KilnError('digest_mismatch', `the layer does not hold ${layer.diffId}`, {
+    place: `layer ${layer.digest}`,
+  })
 }
 
 async function uncompressed(
   content: AsyncIterable<Uint8Array>,
+  at: Digest,
 ): Promise<AsyncIterable<Uint8Array>> {
   const input = byteInput(content)
   const start = await input.take(2)
@@ -122,7 +126,7 @@ async function uncompressed(
   const gunzip = createGunzip()
   // The iteration below meets every error of the pipeline, so that nothing is left to do here.
   pipeline(Readable.from(all, { objectMode: false }), gunzip, () => undefined)
-  return broken(gunzip)
+  return broken(gunzip, at)
 }
 
 async function* whole(
@@ -141,11 +145,14 @@ async function* whole(
   }
 }
 
-async function* broken(gunzip: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+async function* broken(gunzip: AsyncIterable<Uint8Array>, at: Digest): AsyncGenerator<Uint8Array> {
   try {
     yield* gunzip
   } catch (cause) {
     if (cause instanceof KilnError) throw cause
-    throw new KilnError('invalid_image', 'a layer whose compression is broken', { cause })
+    throw new KilnError('invalid_image', 'a layer whose compression is broken', {
+      cause,
+      place: `layer ${at}`,
+    })
   }
 }

@@ -10,7 +10,8 @@ export function refuseEntry(name: ByteName, why: string, fix?: string): never {
   })
 }
 
-const deepest = 100
+/** Folders above a file, and a link's way. */
+export const deepest = 100
 const longestName = 1024
 const longestPart = 255
 
@@ -49,10 +50,4 @@ function partFault(part: string): string | undefined {
   if (part.startsWith('.wh.')) return 'a name that an image layer takes for a deletion'
   if (Buffer.byteLength(part) > longestPart) return `a name above ${longestPart} bytes`
   return undefined
-}
-
-/** Every folder above a path, the topmost first; not the root. */
-export function parentsOf(path: string): readonly string[] {
-  const parts = path.split('/')
-  return parts.slice(1).map((_part, index) => parts.slice(0, index + 1).join('/'))
 }

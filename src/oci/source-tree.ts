@@ -1,18 +1,12 @@
-import type { KilnError } from '../domain/error.ts'
-import { decodeName, encodeName } from './entry-name.ts'
-import { parentsOf, refuseEntry, sourcePath } from './source-name.ts'
-import type { Spool, Spooled } from './spool.ts'
+import type { ByteName } from './entry-name.ts'
+import { decodeName } from './entry-name.ts'
+import { checkLinks } from './source-link.ts'
+import { refuseEntry, sourcePath } from './source-name.ts'
+import type { SourceNode, SourceTree } from './source-node.ts'
+import type { Spool } from './spool.ts'
 import type { TarEntry } from './tar-entry.ts'
 import type { TarLimits } from './tar-reader.ts'
 import { readTar } from './tar-reader.ts'
-
-export type SourceNode =
-  | { type: 'directory' }
-  | { type: 'file'; executable: boolean; content: Spooled }
-  | { type: 'symlink'; target: string }
-
-/** A tree of source files by path, in no order; every parent is there as a directory. */
-export type SourceTree = ReadonlyMap<string, SourceNode>
 
 /** Which names may not stand side by side: those that differ only in Unicode form, or in case as well. */
 export type Twins = 'unicode' | 'unicode-and-case'
@@ -32,30 +26,47 @@ export async function readSourceTree(
   source: AsyncIterable<Uint8Array>,
   options: { spool: Spool; twins: Twins; limits?: TarLimits },
 ): Promise<SourceTree> {
+  const limits = options.limits ?? sourceLimits
   const nodes = new Map<string, SourceNode>()
   const named = new Set<string>()
   const twins = twinCheck(options.twins)
-  for await (const { entry, body } of readTar(source, options.limits ?? sourceLimits)) {
+  /** Folders that only stand in names count and have twins too; whatever is in `nodes` was looked at. */
+  const add = (path: string, node: SourceNode, { name }: TarEntry) => {
+    if (!nodes.has(path)) twins(path, name)
+    nodes.set(path, node)
+    if (nodes.size > limits.entries) {
+      refuseEntry(name, `more than ${limits.entries} files and folders`)
+    }
+  }
+  for await (const { entry, body } of readTar(source, limits)) {
     const path = sourcePath(entry.name, entry.type === 'directory')
     if (named.has(path)) refuseEntry(entry.name, 'two entries of one name')
     named.add(path)
     if (path === '') continue
-    for (const parent of parentsOf(path)) addParent(nodes, parent, entry)
-    twins(path, entry)
+    for (const parent of missingParents(nodes, path, entry)) {
+      add(parent, { type: 'directory' }, entry)
+    }
     const node = await nodeOf(entry, body, options.spool)
     if (nodes.has(path) && node.type !== 'directory') {
       refuseEntry(entry.name, 'a name that is a folder as well')
     }
-    nodes.set(path, node)
+    add(path, node, entry)
   }
-  for (const [path, node] of nodes) if (node.type === 'symlink') checkLink(nodes, path)
+  checkLinks(nodes)
   return nodes
 }
 
-function addParent(nodes: Map<string, SourceNode>, parent: string, entry: TarEntry): void {
-  const above = nodes.get(parent)
-  if (above === undefined) nodes.set(parent, { type: 'directory' })
-  else if (above.type !== 'directory') refuseEntry(entry.name, `${parent} above it is no folder`)
+/** The folders above a path that are not there yet: none, nearly always. */
+function missingParents(nodes: SourceTree, path: string, { name }: TarEntry): readonly string[] {
+  const missing: string[] = []
+  for (let at = path.lastIndexOf('/'); at > 0; at = path.lastIndexOf('/', at - 1)) {
+    const parent = path.slice(0, at)
+    const above = nodes.get(parent)
+    if (above?.type === 'directory') break
+    if (above !== undefined) refuseEntry(name, `${parent} above it is no folder`)
+    missing.push(parent)
+  }
+  return missing
 }
 
 async function nodeOf(
@@ -86,46 +97,15 @@ async function nodeOf(
   }
 }
 
-function twinCheck(twins: Twins): (path: string, entry: TarEntry) => void {
+function twinCheck(twins: Twins): (path: string, name: ByteName) => void {
   const seen = new Map<string, string>()
-  return (path, entry) => {
-    // Folders that only stand in names have twins too, so every prefix is looked at.
-    for (const one of [...parentsOf(path), path]) {
-      const form = one.normalize('NFC')
-      const key = twins === 'unicode-and-case' ? form.toLowerCase() : form
-      const other = seen.get(key)
-      if (other === undefined) seen.set(key, one)
-      else if (other !== one) {
-        refuseEntry(entry.name, `${other} differs from it only in case or Unicode form`)
-      }
+  return (path, name) => {
+    const form = path.normalize('NFC')
+    const key = twins === 'unicode-and-case' ? form.toLowerCase() : form
+    const other = seen.get(key)
+    if (other !== undefined) {
+      refuseEntry(name, `${other} differs from it only in case or Unicode form`)
     }
+    seen.set(key, path)
   }
-}
-
-const mostLinks = 40
-
-/** Follows a symlink part by part, as the kernel would, through other links of the tree. */
-function checkLink(nodes: SourceTree, path: string): KilnError | undefined {
-  const name = encodeName(path)
-  let followed = 0
-  const at: string[] = path.split('/').slice(0, -1)
-  const todo: string[] = [path.split('/').at(-1) ?? '']
-  while (todo.length > 0) {
-    const part = todo.shift() ?? ''
-    if (part === '' || part === '.') continue
-    if (part === '..') {
-      if (at.pop() === undefined) return refuseEntry(name, 'a link that leads out of the tree')
-      continue
-    }
-    const node = nodes.get([...at, part].join('/'))
-    if (node?.type !== 'symlink') {
-      at.push(part)
-      continue
-    }
-    followed += 1
-    if (followed > mostLinks) return refuseEntry(name, 'a link that leads in circles')
-    if (/^\/|\\|\p{Cc}/u.test(node.target)) return refuseEntry(name, 'a link out of the tree')
-    todo.unshift(...node.target.split('/'))
-  }
-  return undefined
 }

@@ -10,7 +10,7 @@ import { extensionFlags, parseHeader, TarFault } from './tar-header.ts'
 import type { PaxRecords } from './tar-pax.ts'
 import { applyPax, checkGlobalPax, parsePax } from './tar-pax.ts'
 
-/** The most that a tar may hold before it is refused. Sizes in bytes. */
+/** The most that a tar may hold before it is refused. Sizes in bytes; `total` counts headers and what fills its end, too. */
 export type TarLimits = { entries: number; name: number; extension: number; total: number }
 
 export const defaultTarLimits: TarLimits = {
@@ -37,14 +37,13 @@ export async function* readTar(
   const input = byteInput(source)
   let last: ByteName | undefined
   try {
-    let total = 0
+    const spend = spending(limits)
     for (let count = 0; ; count++) {
-      const entry = await nextEntry(input, limits)
+      const entry = await nextEntry(input, { limits, spend })
       if (entry === undefined) return
       last = entry.name
-      total += entry.size
       if (count >= limits.entries) throw new TarFault(`more than ${limits.entries} entries`)
-      if (total > limits.total) throw new TarFault(`more than ${limits.total} bytes of content`)
+      spend(entry.size)
       const content = contentOf(input, entry)
       yield { entry, body: content.body }
       await content.finish()
@@ -62,18 +61,32 @@ function refusal(why: string, last: ByteName | undefined): KilnError {
   return new KilnError('invalid_archive', `the archive is refused: ${why}`, { place })
 }
 
-async function nextEntry(input: ByteInput, limits: TarLimits): Promise<TarEntry | undefined> {
+type Spend = (bytes: number) => void
+type Bounds = { limits: TarLimits; spend: Spend }
+
+/** Headers that announce no file and zeros behind the end are cheap to compress and endless, so all counts. */
+function spending({ total }: TarLimits): Spend {
+  let spent = 0
+  return (bytes) => {
+    spent += bytes
+    if (spent > total) throw new TarFault(`more than ${total} bytes`)
+  }
+}
+
+async function nextEntry(input: ByteInput, bounds: Bounds): Promise<TarEntry | undefined> {
+  const { limits, spend } = bounds
   const pending: Pending = {}
   for (;;) {
     const block = await input.take(blockSize)
+    spend(block.length)
     if (block.length !== blockSize) throw new TarFault('it ends without its end mark')
     if (isZero(block)) {
       if (Object.keys(pending).length > 0) throw new TarFault('an extension without its entry')
-      await checkEnd(input)
+      await checkEnd(input, spend)
       return undefined
     }
     const header = parseHeader(block)
-    if (header.flag in readsExtension) await readExtension(input, header, { pending, limits })
+    if (header.flag in readsExtension) await readExtension(input, header, { pending, ...bounds })
     else return checked(withoutStaleTarget(extended(header.entry, pending)), limits)
   }
 }
@@ -91,9 +104,10 @@ const readsExtension: Readonly<Record<string, (body: string) => Pending>> = {
 async function readExtension(
   input: ByteInput,
   { flag, entry: { size } }: TarHeader,
-  { pending, limits }: { pending: Pending; limits: TarLimits },
+  { pending, limits, spend }: Bounds & { pending: Pending },
 ): Promise<void> {
   if (size > limits.extension) throw new TarFault(`an extension above ${limits.extension} bytes`)
+  spend(size + paddingOf(size))
   const body = await input.take(size + paddingOf(size))
   if (body.length !== size + paddingOf(size)) throw new TarFault('it is cut off in an extension')
   const found = readsExtension[flag]?.(body.toString('latin1', 0, size)) ?? {}
@@ -149,18 +163,21 @@ function checked(entry: TarEntry, limits: TarLimits): TarEntry {
 }
 
 /** After the second zero block only zeros may follow: some readers would go on reading there. */
-async function checkEnd(input: ByteInput): Promise<void> {
+async function checkEnd(input: ByteInput, spend: Spend): Promise<void> {
   const second = await input.take(blockSize)
   if (second.length !== blockSize || !isZero(second)) throw new TarFault('half of its end mark')
   for (;;) {
     const rest = await input.some(65_536)
     if (rest.length === 0) return
+    spend(rest.length)
     if (!isZero(rest)) throw new TarFault('bytes after its end')
   }
 }
 
+const zeros = Buffer.alloc(65_536)
+
 function isZero(bytes: Uint8Array): boolean {
-  return bytes.every((byte) => byte === 0)
+  return Buffer.compare(bytes, zeros.subarray(0, bytes.length)) === 0
 }
 
 /** The content of one entry, and what brings the input behind it and its padding. */

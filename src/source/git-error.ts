@@ -22,7 +22,12 @@ export function gitError(error: unknown, { args, remote, hide }: Told): unknown 
   // Typed as empty, since the type does not know that this command's is kept.
   const kept: unknown = error.stderr
   const stderr = hidden(typeof kept === 'string' ? kept.trim() : '', hide)
-  const explain = { cause: error.cause, lines: stderr.split('\n').slice(-20) }
+  const command = `git ${args.at(0)}`
+  const explain = {
+    cause: error.cause,
+    lines: stderr.split('\n').slice(-20),
+    place: placeOf(remote, command),
+  }
   if (error.isCanceled) return error.cause ?? error
   if (error.timedOut)
     return new KilnError('fetch_failed', 'git took too long and was ended', explain)
@@ -34,10 +39,14 @@ export function gitError(error: unknown, { args, remote, hide }: Told): unknown 
     return new KilnError('repository_unavailable', 'the repository cannot be reached', explain)
   }
   if (missing.test(stderr)) return missingError(stderr, remote, explain)
-  return new KilnError('fetch_failed', `git ${args[0] ?? ''} failed`, explain)
+  return new KilnError('fetch_failed', `${command} failed`, explain)
 }
 
-type Explain = { cause: unknown; lines: readonly string[] }
+function placeOf(remote: Remote | undefined, command: string): string {
+  return remote?.repository.url ?? command
+}
+
+type Explain = { cause: unknown; lines: readonly string[]; place: string }
 
 function hostKeyError(remote: Remote | undefined, explain: Explain): KilnError {
   const access = remote?.access

@@ -22,30 +22,59 @@ const defaultTreeLimits: TreeLimits = {
 
 type At = { git: Git; folder: string; signal: AbortSignal }
 
-/** Reads a commit's tree; submodules and what is over the limits throw `invalid_repository`. */
+/**
+ * Reads a commit's tree; submodules and what is over the limits throw `invalid_repository`. git's answer is
+ * judged as it comes, since a few trees that name each other stand for more files than any memory holds.
+ */
 export async function readTree(
   { git, folder, signal }: At,
   commit: string,
   limits: TreeLimits = defaultTreeLimits,
 ): Promise<readonly TreeEntry[]> {
   const args = ['ls-tree', '-r', '-z', '-l', '--full-tree', '--end-of-options', commit]
-  const chunks: Uint8Array[] = []
-  for await (const chunk of git.stream(args, { folder, signal })) chunks.push(chunk)
-  const text = Buffer.concat(chunks).toString('latin1')
-  const entries = text
-    .split('\0')
-    .filter((line) => line !== '')
-    .map(parseLine)
-  const total = entries.reduce((sum, { size }) => sum + size, 0)
-  if (entries.length > limits.entries) throw tooLarge(`${entries.length} files`, limits.entries)
-  if (total > limits.totalBytes) throw tooLarge(`${total} bytes`, limits.totalBytes)
-  const long = entries.find(({ path }) => path.length > limits.pathBytes)
-  if (long !== undefined) throw tooLarge(`a path of ${long.path.length} bytes`, limits.pathBytes)
+  const entries: TreeEntry[] = []
+  let total = 0
+  const tooLarge = (found: string) =>
+    new KilnError('invalid_repository', `the commit has ${found}, which is not read`, {
+      place: `commit ${commit}`,
+    })
+  const longest = limits.pathBytes + longestFacts
+  for await (const line of linesOf(git.stream(args, { folder, signal }), longest)) {
+    const path = `a path of more than ${limits.pathBytes} bytes`
+    if (line.length > longest) throw tooLarge(path)
+    const entry = parseLine(line)
+    total += entry.size
+    if (entry.path.length > limits.pathBytes) throw tooLarge(path)
+    if (entry.kind === 'symlink' && entry.size > longestTarget) {
+      throw new KilnError('invalid_repository', `a link's target has ${entry.size} bytes`, {
+        place: placeOf(entry.path),
+      })
+    }
+    if (total > limits.totalBytes) throw tooLarge(`more than ${limits.totalBytes} bytes`)
+    if (entries.push(entry) > limits.entries) throw tooLarge(`more than ${limits.entries} files`)
+  }
   return entries
 }
 
-function tooLarge(found: string, limit: number): KilnError {
-  return new KilnError('invalid_repository', `the commit has ${found}; at most ${limit} are read`)
+/** What the kernel takes for a path. */
+const longestTarget = 4096
+
+/** Mode, type, object and size before a path, with room to spare. */
+const longestFacts = 200
+
+/** Lines that end with NUL; one that goes on beyond `longest` is given as far as it came, and is the last. */
+async function* linesOf(
+  stream: AsyncIterable<Uint8Array>,
+  longest: number,
+): AsyncGenerator<string> {
+  let rest = ''
+  for await (const chunk of stream) {
+    const lines = (rest + Buffer.from(chunk).toString('latin1')).split('\0')
+    rest = lines.pop() ?? ''
+    yield* lines
+    if (rest.length > longest) return yield rest
+  }
+  if (rest !== '') throw new KilnError('internal', 'git ended too early')
 }
 
 const lineForm = /^([0-7]{6}) (\w+) ([0-9a-f]{40}) +(\d+|-)\t([^]+)$/

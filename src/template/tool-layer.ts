@@ -17,7 +17,13 @@ export type Entry =
   | { kind: 'file'; path: string; executable: boolean; bytes: Uint8Array }
   | { kind: 'link'; path: string; to: string }
 
-const limits: TarLimits = { entries: 50_000, name: 1024, extension: 64 * 1024, total: 1024 ** 3 }
+/** What is taken is held in memory, so `total` bounds that too; the largest tools have some 150 MB. */
+const limits: TarLimits = {
+  entries: 50_000,
+  name: 1024,
+  extension: 64 * 1024,
+  total: 512 * 1024 ** 2,
+}
 
 /**
  * Stores a layer with what a template takes of one npm package. Its bytes follow from the package's
@@ -68,6 +74,7 @@ async function readPackage(
       throw error
     throw new KilnError('invalid_archive', `${locked.npm}@${locked.version} is not gzipped`, {
       cause: error,
+      place: `${locked.npm}@${locked.version}`,
     })
   })
   if (hash.digest('hex') !== hexOf(locked.sha256)) {

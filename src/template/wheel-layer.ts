@@ -42,7 +42,10 @@ function contentOf(zip: Buffer, { from, named }: { from: string; named: string }
     if (content !== undefined) return content
   } catch (cause) {
     if (!(cause instanceof TypeError || cause instanceof RangeError)) throw cause
-    throw new KilnError('invalid_archive', `${named} is no wheel: ${cause.message}`, { cause })
+    throw new KilnError('invalid_archive', `${named} is no wheel: ${cause.message}`, {
+      cause,
+      place: named,
+    })
   }
   throw new KilnError('invalid_archive', `${named} has no file ${from}`, { place: 'template.yaml' })
 }

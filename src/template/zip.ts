@@ -4,6 +4,9 @@ const endMark = 0x06054b50
 const entryMark = 0x02014b50
 const localMark = 0x04034b50
 
+/** Content is held in memory: what an entry says may be a lie of 4 GB. */
+const mostBytes = 512 * 1024 ** 2
+
 /**
  * One file's content out of a zip archive that is held in memory; undefined when there is no such file.
  * Only what wheels are made of is read: stored or deflated entries, no encryption, no zip64. Throws
@@ -41,6 +44,7 @@ function contentOf(zip: Buffer, entry: number): Buffer {
   const size = zip.readUInt32LE(entry + 24)
   const local = zip.readUInt32LE(entry + 42)
   if ((flags & 1) !== 0) throw new TypeError('it is encrypted')
+  if (size > mostBytes) throw new TypeError(`a file has more than ${mostBytes} bytes`)
   if (zip.readUInt32LE(local) !== localMark) throw new TypeError('its directory is broken')
   const begin = local + 30 + zip.readUInt16LE(local + 26) + zip.readUInt16LE(local + 28)
   const bytes = zip.subarray(begin, begin + packed)

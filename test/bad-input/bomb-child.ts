@@ -1,0 +1,169 @@
+import { once } from 'node:events'
+import { mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { Readable } from 'node:stream'
+import { createGzip, gzipSync, zstdCompressSync } from 'node:zlib'
+import { digestOf } from '../../signing/canonical.ts'
+import { repackTar } from '../../src/oci/context.ts'
+import { mergeLayer } from '../../src/oci/merge.ts'
+import { openLayer } from '../../src/oci/read-image.ts'
+import { defaultTarLimits } from '../../src/oci/tar-reader.ts'
+import { headerBytes } from '../../src/oci/tar-writer.ts'
+import type { Tree } from '../../src/oci/tree.ts'
+import { buildToolLayer } from '../../src/template/tool-layer.ts'
+import { buildWheelLayer } from '../../src/template/wheel-layer.ts'
+import { blobKey } from '../../src/store/blob-store.ts'
+import { toFailure } from '../../src/main/failure.ts'
+import { gitAtHand, person } from '../source/git-at-hand.ts'
+import { memoryStore } from '../helpers/memory-store.ts'
+import { collect, craftedHeader, endOfTar, extension, sample, type Sample } from '../helpers/tar.ts'
+import { makeZip } from '../helpers/zip.ts'
+
+// One bomb in a process of its own, whose memory is then only what the bomb took:
+// `bomb-child.ts <name> <scratch folder>` prints the refusal and the most memory that it had, in MiB.
+
+const [name = '', scratch = ''] = process.argv.slice(2)
+const gibibyte = 1024 ** 3
+
+/** As many entries as are asked for, none of them held; headers by the thousand, since this is not what is tried. */
+async function* many(count: number, entry: (at: number) => Sample): AsyncGenerator<Uint8Array> {
+  for (let at = 0; at < count; at += 1000) {
+    yield Buffer.concat(Array.from({ length: 1000 }, (_none, n) => headerBytes(entry(at + n))))
+  }
+  yield endOfTar
+}
+
+async function* repeated(block: Buffer, count: number): AsyncGenerator<Uint8Array> {
+  for (let at = 0; at < count; at += 1) yield block
+}
+
+const zeros = (bytes: number) => repeated(Buffer.alloc(1024 * 1024), bytes / 1024 ** 2)
+
+async function* joined(...parts: AsyncIterable<Uint8Array>[]): AsyncGenerator<Uint8Array> {
+  for (const part of parts) yield* part
+}
+
+const repack = (tar: AsyncIterable<Uint8Array>) =>
+  collect(repackTar(tar, { mtime: 1_700_000_000, spoolFolder: scratch }))
+
+const gzipped = (bytes: AsyncIterable<Uint8Array>) =>
+  collect(Readable.from(bytes).pipe(createGzip({ level: 1 })))
+
+async function tool(bytes: AsyncIterable<Uint8Array>): Promise<unknown> {
+  const { objects, store } = memoryStore()
+  const archive = await gzipped(bytes)
+  const sha256 = digestOf(archive)
+  objects.set(blobKey(sha256), archive)
+  const take = { what: 'tree', to: '/usr/local/lib/tool', links: {} } as const
+  const locked = { npm: 'tool', version: '1.0.0', size: archive.length, sha256, integrity: '' }
+  return buildToolLayer(store, { tool: { npm: 'tool', version: '1.0.0', take }, locked, epoch: 0 })
+}
+
+/** The file's header as it is written for a size that it does not have. */
+const claiming = (size: number) =>
+  craftedHeader(sample('package/big'), (block) =>
+    block.write(`${size.toString(8).padStart(11, '0')}\0`, 124),
+  )
+
+const digest = digestOf(Buffer.alloc(0))
+const take = async () => ({ size: 0, digest, content: null })
+const limits = { ...defaultTarLimits, total: 64 * 1024 ** 2, entries: 20_000 }
+
+async function layer(stored: Buffer): Promise<unknown> {
+  const { objects, store } = memoryStore()
+  const at = digestOf(stored)
+  objects.set(blobKey(at), stored)
+  const opened = openLayer(store, { digest: at, diffId: at })
+  return mergeLayer(new Map(), opened, { take, limits })
+}
+
+/** Ten folders in each of seven levels, all of them one object: ten million files in nine objects. */
+async function gitTrees(
+  depth: number,
+  leaf: (folder: string) => Promise<string>,
+): Promise<unknown> {
+  const hand = await gitAtHand()
+  try {
+    const folder = join(hand.repositories, 'bomb')
+    mkdirSync(folder)
+    await person(folder, 'init', '--quiet', '--initial-branch=main')
+    let tree = await leaf(folder)
+    for (let level = 0; level < depth; level += 1) {
+      const lines = Array.from('0123456789', (digit) => `040000 tree ${tree}\td${digit}\n`)
+      tree = await object(folder, ['mktree'], lines.join(''))
+    }
+    const commit = await person(folder, 'commit-tree', tree, '-m', 'bomb')
+    await person(folder, 'update-ref', 'refs/heads/main', commit)
+    return await hand.activities.resolveSource({ repository: folder, revision: 'main' })
+  } finally {
+    await hand.close()
+  }
+}
+
+async function object(folder: string, args: string[], input: string | Buffer): Promise<string> {
+  const { execa } = await import('execa')
+  return (await execa('git', ['-C', folder, ...args], { input })).stdout
+}
+
+const entryOf = (mode: string, kind: string) => async (folder: string, content: Buffer) =>
+  object(
+    folder,
+    ['mktree'],
+    `${mode} blob ${await object(folder, ['hash-object', '-w', '--stdin'], content)}\t${kind}\n`,
+  )
+
+const filesFrom = (from: number) => many(10_000, (at) => sample(`f${from + at}`))
+
+const bombs: Record<string, () => Promise<unknown>> = {
+  'a million empty files': () => repack(many(1_000_000, (at) => sample(`f${at}`))),
+  'a million folders in names': () =>
+    repack(many(10_000, (at) => sample(`${at}/${'d/'.repeat(98)}f`))),
+  'links that lead a long way': () =>
+    repack(
+      many(2000, (at) => sample(`l${at}`, { type: 'symlink', linkname: `${'./'.repeat(2000)}x` })),
+    ),
+  'a tool of 1 GiB': () => tool(joined(repeated(claiming(gibibyte), 1), zeros(gibibyte))),
+  'a tool that ends in 1 GiB of nothing': () => tool(zeros(gibibyte)),
+  'a wheel that claims 4 GB': () => {
+    const wheel = makeZip([
+      { name: 'a', content: Buffer.alloc(1024 ** 2), claimedSize: 4_294_967_294 },
+    ])
+    const { objects, store } = memoryStore()
+    const sha256 = digestOf(wheel)
+    objects.set(blobKey(sha256), wheel)
+    return buildWheelLayer(store, {
+      wheel: { pypi: 'a', version: '1', take: { from: 'a', to: '/a' } },
+      locked: { pypi: 'a', version: '1', size: wheel.length, sha256 },
+      epoch: 0,
+    })
+  },
+  'a gzipped layer of 100 KB that holds 100 MB': () =>
+    layer(gzipSync(Buffer.concat([claiming(0), Buffer.alloc(100 * 1024 ** 2)]))),
+  'a layer in zstd': () => layer(zstdCompressSync(Buffer.alloc(64 * 1024 ** 2))),
+  'two gzipped archives in one layer': () =>
+    layer(Buffer.concat([gzipSync(endOfTar), gzipSync(Buffer.from('more'))])),
+  'bytes after a gzipped layer': () =>
+    layer(Buffer.concat([gzipSync(endOfTar), Buffer.from('more')])),
+  'a layer of headers without a file': () =>
+    mergeLayer(new Map(), repeated(extension('g', ''), 1_000_000), { take, limits }),
+  'layers of a million files': async () => {
+    let tree: Tree = new Map()
+    for (let from = 0; from < 1_000_000; from += 10_000) {
+      tree = await mergeLayer(tree, filesFrom(from), { take, limits })
+    }
+    return tree.size
+  },
+  'ten million files in git': () =>
+    gitTrees(7, (folder) => entryOf('100644', 'file')(folder, Buffer.from('x'))),
+  'a link of 64 MiB in git': () =>
+    gitTrees(0, (folder) => entryOf('120000', 'link')(folder, Buffer.alloc(64 * 1024 ** 2, 'x'))),
+}
+
+const told = await (bombs[name] ?? (() => Promise.reject(new Error(`no bomb ${name}`))))().then(
+  (result) => ({ code: 'none', message: String(result), place: null }),
+  toFailure,
+)
+const { code, message, place } = told
+const memoryMiB = process.resourceUsage().maxRSS / 1024
+process.stdout.write(`${JSON.stringify({ code, message, place, memoryMiB })}\n`)
+if (process.stdout.writableLength > 0) await once(process.stdout, 'drain')
