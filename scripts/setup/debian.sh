@@ -16,6 +16,7 @@ debian_missing() { # PURPOSE: prints the packages that are not there
     dpkg-query -W -f '${Status}' busybox-static 2>/dev/null | grep -q ' installed' || echo busybox-static
     [ -x /usr/sbin/sshd ] || echo openssh-server
     command -v systemd-analyze >/dev/null || echo systemd
+    ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || echo postgresql
     for tool in skopeo openssl tmux; do
       command -v "$tool" >/dev/null || echo "$tool"
     done
@@ -43,6 +44,14 @@ ensure_debian_packages() { # PURPOSE
 install_debian_packages() { # "PACKAGE…"
   export DEBIAN_FRONTEND=noninteractive
   apt-get update -q 9>&- || return 1
+  case "$1" in *postgresql*) no_own_cluster ;; esac
   # shellcheck disable=SC2086 # the list is meant to split
   apt-get install -y -q --no-install-recommends -o DPkg::Lock::Timeout=300 $1 9>&-
+}
+
+# The package would make a cluster and start it on 5432; the tests start servers of their own.
+no_own_cluster() {
+  [ -e /etc/postgresql-common/createcluster.conf ] && return
+  mkdir -p /etc/postgresql-common
+  echo 'create_main_cluster = false' >/etc/postgresql-common/createcluster.conf
 }

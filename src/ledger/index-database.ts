@@ -1,23 +1,14 @@
-import { execFile } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { existsSync } from 'node:fs'
-import { rename, rm } from 'node:fs/promises'
-import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
-import { promisify } from 'node:util'
-import { PGlite } from '@electric-sql/pglite'
-import { createPgConfig } from '@electric-sql/pglite/node-postgres'
 import { Kysely, PostgresDialect, sql, type Transaction } from 'kysely'
 import { Migrator } from 'kysely/migration'
-import { Pool } from 'pg'
 import type { Logger } from 'pino'
 import { canonicalJson } from '../../signing/canonical.ts'
 import { KilnError } from '../domain/error.ts'
 import type { Ledger } from '../domain/ledger.ts'
-import { lockFolder } from '../store/folder-lock.ts'
 import { foldFact } from './index-fold.ts'
+import { openPool, type IndexPlace } from './index-place.ts'
 import { indexQueries, type IndexQueries } from './index-queries.ts'
-import { foldTables, migrations, type IndexTables } from './index-schema.ts'
+import { foldOrder, migrations, type IndexTables } from './index-schema.ts'
 import { indexWatches, type IndexWatches } from './index-watches.ts'
 import { indexWebhooks, type WebhookMemory } from './index-webhooks.ts'
 import type { LedgerReader } from './ledger-reader.ts'
@@ -39,54 +30,30 @@ export type LedgerIndex = IndexQueries &
   }
 
 /**
- * Opens the index in a folder, which has one owner: PGlite itself lets a second process in and then
- * loses rows. Throws `already_running`.
+ * Opens the index and brings its tables forward. Throws `already_running` (a folder has one owner),
+ * `prerequisite_missing` and `store_unavailable`.
  */
 export async function openIndex({
-  dir,
+  place,
   logger,
 }: {
-  dir: string
+  place: IndexPlace
   logger: Logger
 }): Promise<LedgerIndex> {
-  const lock = await lockFolder(dir)
-  const dataDir = await ensureDatabase(dir)
-  const pglite = await PGlite.create({ dataDir, postgresqlconf: modest })
-  const limits = { max: 1, connectionTimeoutMillis: 10_000 }
-  const pool = new Pool(Object.assign(createPgConfig(pglite), limits))
-  pool.on('error', (error) => logger.error({ err: error }, 'the index lost its connection'))
+  const { pool, close, fix } = await openPool(place, logger)
   const db = new Kysely<IndexTables>({ dialect: new PostgresDialect({ pool }) })
-  const close = async (): Promise<void> => {
-    await db.destroy()
-    await pglite.close()
-    lock.release()
-  }
   try {
     await migrate(db)
   } catch (error) {
     await close()
+    if (error instanceof KilnError) throw error
     throw new KilnError('store_unavailable', 'the index cannot be opened', {
       cause: error,
-      place: dir,
-      fix: `remove the folder ${dir}: the index is made anew from the ledger`,
+      place: place.kind === 'pglite' ? place.dir : place.address,
+      fix,
     })
   }
   return { ...indexOf(db), close }
-}
-
-/** One connection, small queries. */
-const modest = ['shared_buffers = 16MB', 'work_mem = 1MB', 'maintenance_work_mem = 8MB']
-
-/** Made aside and renamed: a start that was killed half-way leaves nothing that looks like a database. */
-async function ensureDatabase(dir: string): Promise<string> {
-  const dataDir = join(dir, 'pg')
-  if (existsSync(dataDir)) return dataDir
-  const half = join(dir, 'pg.new')
-  await rm(half, { recursive: true, force: true })
-  const script = fileURLToPath(new URL('./index-init.ts', import.meta.url))
-  await promisify(execFile)(process.execPath, ['--liftoff-only', script, half], { env: {} })
-  await rename(half, dataDir)
-  return dataDir
 }
 
 async function migrate(db: Kysely<IndexTables>): Promise<void> {
@@ -103,21 +70,33 @@ function indexOf(db: Kysely<IndexTables>): Omit<LedgerIndex, 'close'> {
     async catchUp(source) {
       const ledger = await source.refresh()
       if ((await foldedSize(db)) >= ledger.size) return ledger.size
-      await db.transaction().execute((transaction) => foldOn(transaction, source, ledger))
+      await folding(db, (transaction) => foldOn(transaction, source, ledger))
       return ledger.size
     },
-    async reindex(source) {
-      const ledger = await source.refresh()
-      await db.transaction().execute(async (transaction) => {
-        for (const table of foldTables) await transaction.deleteFrom(table).execute()
+    reindex(source) {
+      return folding(db, async (transaction) => {
+        // Read under the lock: what others folded before is not longer than what is read now.
+        const ledger = await source.refresh()
+        for (const [table] of foldOrder) await transaction.deleteFrom(table).execute()
         await foldOn(transaction, source, ledger)
+        const hash = createHash('sha256')
+        for await (const line of dump(transaction)) hash.update(line)
+        return { entries: ledger.size, digest: `sha256:${hash.digest('hex')}` }
       })
-      const hash = createHash('sha256')
-      for await (const line of dump(db)) hash.update(line)
-      return { entries: ledger.size, digest: `sha256:${hash.digest('hex')}` }
     },
     dump: () => dump(db),
   }
+}
+
+/** One at a time, whoever asks and from which server: who waited sees what the one before it folded. */
+function folding<T>(
+  db: Kysely<IndexTables>,
+  work: (transaction: Transaction<IndexTables>) => Promise<T>,
+): Promise<T> {
+  return db.transaction().execute(async (transaction) => {
+    await sql`lock table progress in exclusive mode`.execute(transaction)
+    return work(transaction)
+  })
 }
 
 async function foldedSize(db: Kysely<IndexTables>): Promise<number> {
@@ -146,14 +125,20 @@ async function foldOn(
 
 const pageSize = 500
 
+/** Rows in an order that no database's collation has a say in. */
 async function* dump(db: Kysely<IndexTables>): AsyncGenerator<string> {
-  for (const table of foldTables) {
+  for (const [table, keys] of foldOrder) {
+    const order = sql.join(keys.map(({ name, text }) => ordered(name, text)))
     for (let offset = 0; ; offset += pageSize) {
       const { rows } = await sql<Record<string, unknown>>`
-        select * from ${sql.table(table)} order by 1, 2 limit ${pageSize} offset ${offset}
+        select * from ${sql.table(table)} order by ${order} limit ${pageSize} offset ${offset}
       `.execute(db)
       for (const row of rows) yield `${table} ${Buffer.from(canonicalJson(row)).toString()}\n`
       if (rows.length < pageSize) break
     }
   }
+}
+
+function ordered(name: string, text: boolean) {
+  return text ? sql`${sql.ref(name)} collate "C"` : sql.ref(name)
 }

@@ -1,17 +1,29 @@
 import { sql, type Kysely } from 'kysely'
 import type { Migration } from 'kysely/migration'
 
-/** The tables of the fold; `reindex` empties exactly these. */
-export const foldTables = [
-  'progress',
-  'facts',
-  'artifacts',
-  'denials',
-  'environments',
-  'changes',
-  'keys',
-  'refusals',
-] as const
+/** The tables of the fold, and what their rows are told apart by; `reindex` empties exactly these. */
+export const foldOrder = [
+  ['progress', [{ name: 'id', text: false }]],
+  ['facts', [{ name: 'index', text: false }]],
+  ['artifacts', [{ name: 'digest', text: true }]],
+  ['denials', [{ name: 'digest', text: true }]],
+  ['environments', [{ name: 'environment', text: true }]],
+  [
+    'changes',
+    [
+      { name: 'environment', text: true },
+      { name: 'epoch', text: false },
+    ],
+  ],
+  [
+    'keys',
+    [
+      { name: 'environment', text: true },
+      { name: 'sequence', text: false },
+    ],
+  ],
+  ['refusals', [{ name: 'index', text: false }]],
+] as const satisfies readonly [keyof IndexTables, readonly { name: string; text: boolean }[]][]
 
 export type IndexTables = {
   /** One row: how many log entries are folded in. */

@@ -2,6 +2,7 @@ import { resolve } from 'node:path'
 import type { z } from 'zod'
 import { KilnError } from '../domain/error.ts'
 import type { Entrance } from '../edge/entrance.ts'
+import type { IndexPlace } from '../ledger/index-place.ts'
 import type { StorePlace } from './object-store.ts'
 import { pathsOf, type Paths } from './paths.ts'
 import { settings } from './settings.ts'
@@ -32,6 +33,7 @@ export type Config = {
   paths: Paths
   /** The object store: a folder of the home unless another place is named. */
   store: StorePlace
+  index: IndexPlace
   templates: string
   repositories: readonly string[]
   ports: {
@@ -81,6 +83,7 @@ export function loadConfig(environment: Environment, cwd: string): Config {
     home,
     paths,
     store: storeOf(given, { paths, cwd }),
+    index: indexOf(given, { paths, cwd }),
     templates: resolve(cwd, given.KILN_TEMPLATES ?? resolve(root, 'templates')),
     repositories: given.KILN_REPOSITORIES ?? [],
     ports,
@@ -157,6 +160,12 @@ function storeOf(given: Given, { paths, cwd }: { paths: Paths; cwd: string }): S
   }
 }
 
+function indexOf(given: Given, { paths, cwd }: { paths: Paths; cwd: string }): IndexPlace {
+  if (given.KILN_INDEX === undefined) return { kind: 'pglite', dir: paths.index }
+  const passwordFile = folderAt(cwd, given.KILN_INDEX_PASSWORD)
+  return { kind: 'postgres', address: given.KILN_INDEX, passwordFile }
+}
+
 function portsOf(given: Given): Config['ports'] {
   const api = given.KILN_API_PORT ?? 7400
   const edgeFirst = given.KILN_EDGE_PORT ?? api + 10
@@ -198,11 +207,16 @@ function readSettings(environment: Environment): Given {
     if (text === undefined || text === '') continue
     const result = form.safeParse(text)
     if (result.success) read[name] = result.data
-    else bad.push(`${name}=${text.slice(0, 100)}: ${result.error.issues[0]?.message}`)
+    else bad.push(`${name}=${shown(text)}: ${result.error.issues[0]?.message}`)
   }
   if (bad.length === 0) return read
   throw new KilnError('invalid_input', bad.join('; '), {
     place: bad.map((line) => line.slice(0, line.indexOf('='))).join(', '),
     fix: 'correct or unset it; kiln doctor lists the settings',
   })
+}
+
+/** What somebody took for a user and a password of an address is not told again. */
+function shown(text: string): string {
+  return text.replace(/:\/\/.*@/s, '://…@').slice(0, 100)
 }

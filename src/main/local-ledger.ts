@@ -14,15 +14,16 @@ export async function localFsck(config: Config, report: Report): Promise<FsckRep
   return fsck({ store, head, trust: await readTrust(config.paths.trust) })
 }
 
-/** Rebuilds the SQL fold; the index has one owner, so a running server is refused. */
+/** Rebuilds the SQL fold; an index in a folder has one owner, so a running server is refused. */
 export async function localReindex({
   paths,
   store,
+  index: place,
 }: Config): Promise<{ entries: number; digest: string }> {
   const logger = pino({ level: 'silent' })
   const { reader } = await openLedgerView(paths, logger, { place: store })
   await reader.refresh()
-  const index = await openIndex({ dir: paths.index, logger })
+  const index = await openIndex({ place, logger })
   try {
     return await index.reindex(reader)
   } finally {

@@ -20,6 +20,13 @@ const s3Address = z
     /^s3:\/\/[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](\/[A-Za-z0-9._-]+)*$/,
     'wanted s3://<bucket>/<prefix>',
   )
+/** Without a password: addresses are shown. */
+const postgres = z
+  .string()
+  .regex(
+    /^postgres(ql)?:\/\/[^:@/?#\s]+@[^@/?#\s]*\/[^@/?#\s]+(\?(sslmode|sslrootcert|host)=[^&#\s]+(&(sslmode|sslrootcert|host)=[^&#\s]+)*)?$/,
+    'wanted postgres://<user>@<host>:<port>/<database>, the password in the file of KILN_INDEX_PASSWORD',
+  )
 const days = z.coerce.number().int().min(1).max(3650)
 /** Bytes. */
 const size = z
@@ -59,6 +66,16 @@ export const settings = {
   KILN_S3_CREDENTIALS: {
     about: 'file with the access key of the bucket, 0600: {"accessKeyId": …, "secretAccessKey": …}',
     standard: 'none; needed with KILN_STORE=s3://…',
+    form: folder,
+  },
+  KILN_INDEX: {
+    about: 'a PostgreSQL database for the index, postgres://<user>@<host>:<port>/<database>',
+    standard: 'none: PGlite, the folder index/ in the home',
+    form: postgres,
+  },
+  KILN_INDEX_PASSWORD: {
+    about: 'file with the password of that user, 0600',
+    standard: 'none',
     form: folder,
   },
   KILN_TEMPLATES: { about: 'folder of templates', standard: 'templates/ of Kiln', form: folder },

@@ -64,7 +64,7 @@ beforeAll(async () => {
     await writeFile(join(folder, name), `${text}\n`, { mode: 0o600 })
   const lines = { write: (line: string) => void logged.push(line) }
   const logger = pino({ level: 'info' }, lines)
-  index = await openIndex({ dir: join(folder, 'index'), logger })
+  index = await openIndex({ place: { kind: 'pglite', dir: join(folder, 'index') }, logger })
   const entry = (forge: Forge, address: string, file: string): KnownRepository => ({
     address,
     forge,

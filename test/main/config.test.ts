@@ -67,6 +67,8 @@ test.each([
   ['KILN_ORIGIN', 'a/b'],
   ['KILN_DEBIAN_MIRROR', 'ext::sh -c id'],
   ['KILN_LOG_LEVEL', 'loud'],
+  ['KILN_INDEX', 'mysql://kiln@db/kiln'],
+  ['KILN_INDEX', 'postgres://kiln@db/kiln?options=-c'],
 ])('%s=%s is refused by name', (name, value) => {
   let refusal: unknown
   try {
@@ -77,6 +79,23 @@ test.each([
   expect(refusal).toBeInstanceOf(KilnError)
   expect(refusal).toMatchObject({ code: 'invalid_input', place: name })
   expect(String(refusal)).toContain(`${name}=`)
+})
+
+test('a password in an address is refused and not shown', () => {
+  const refused = (): unknown => loadConfig({ KILN_INDEX: 'postgres://kiln:hunter2@db/kiln' }, '/')
+  expect(refused).toThrow(/KILN_INDEX=postgres:\/\/…@db\/kiln: .*KILN_INDEX_PASSWORD/)
+  expect(refused).not.toThrow(/hunter2/)
+})
+
+test('the index is a folder of the home, or a database with its password in a file', () => {
+  expect(loadConfig({ KILN_HOME: '/k' }, '/').index).toEqual({ kind: 'pglite', dir: '/k/index' })
+  const address = 'postgres://kiln@db.example.test:5432/kiln?sslmode=verify-full'
+  const given = { KILN_INDEX: address, KILN_INDEX_PASSWORD: 'pw' }
+  expect(loadConfig(given, '/etc').index).toEqual({
+    kind: 'postgres',
+    address,
+    passwordFile: '/etc/pw',
+  })
 })
 
 test('every bad setting is named at once', () => {

@@ -206,7 +206,7 @@ describe.each(releases)('the home of %s', (release) => {
     const { paths } = await home()
     await leaveIndex(paths.index, expected.migrations)
     const { reader } = await openView(paths)
-    const index = await openIndex({ dir: paths.index, logger })
+    const index = await openIndex({ place: { kind: 'pglite', dir: paths.index }, logger })
     onTestFinished(() => index.close())
     expect(await index.watches()).toEqual([watch])
     expect(await index.catchUp(reader)).toBe(expected.ledger.size)
