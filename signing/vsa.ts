@@ -40,7 +40,8 @@ const keySummary = summary.extend({
   inputAttestations: z.array(z.object({ uri: z.string().max(2048), digest: sha256 })).max(1000),
 })
 
-function levelOf(app: string, own: string): string {
+/** The level that a key claims: `KILN_PROMOTED_<APP>_<ENVIRONMENT>`. */
+export function levelOf(app: string, own: string): string {
   return `KILN_PROMOTED_${app}_${own}`.toUpperCase().replaceAll('-', '_')
 }
 

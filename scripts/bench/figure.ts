@@ -3,7 +3,7 @@ export type Figure = {
   name: string
   /** The median of the samples, or what the samples come to. */
   value: number
-  unit: 's' | 'ms' | 'MB' | '1/s' | 'requests'
+  unit: 's' | 'ms' | 'kB' | 'MB' | '1/s' | 'requests'
   /** Something that a reader knows, measured in the same run. */
   baseline?: { name: string; value: number }
   goal?: { max: number } | { min: number }

@@ -8,6 +8,7 @@ import { commitToSealed } from './commit-to-sealed.ts'
 import { buildUnchanged, memoryAfterBuilds } from './builds.ts'
 import { chosen, isMet, rounded, type Figure, type Part } from './figure.ts'
 import { drift } from './drift.ts'
+import { evidence } from './evidence.ts'
 import { help } from './help.ts'
 import { memory, memoryAfterWork } from './memory.ts'
 import { requests } from './requests.ts'
@@ -43,6 +44,7 @@ const parts: readonly Part[] = [
   changes(kiln.get),
   requests(kiln.get),
   drift(kiln.get),
+  evidence(kiln.get),
   memoryAfterWork(kiln.get),
   memoryAfterBuilds(kiln.get),
   // Last: it takes away all that the others made.

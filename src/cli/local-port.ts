@@ -36,6 +36,20 @@ export type VerifyReport = {
   command: string | null
 }
 
+/** What was written, and where. */
+export type EvidenceReport = {
+  file: string
+  bytes: number
+  /** `<app>/<environment>@<sequence>`. */
+  subject: string
+  digest: string
+  statements: number
+  /** Of the log, all that are below the checkpoint. */
+  entries: number
+  /** Fingerprint of the root key, for whoever judges the file: `sha256:<hex>`. */
+  root: string
+}
+
 export type FsckReport = {
   entries: number
   /** The root of the log that was derived again. */
@@ -126,6 +140,10 @@ export interface LocalVerbs {
   checkTemplate(name: string): Promise<TemplateSummary>
   /** `what`: a digest or its beginning, `<app>/<environment>` for its active key, or with `@<sequence>`. */
   verify(what: string): Promise<VerifyReport>
+  /** Writes the evidence for a key into a file; `file` is relative to the working folder. */
+  evidence(what: string, file: string | undefined): Promise<EvidenceReport>
+  /** Judges a file of evidence; `root`: the root's fingerprint, that of this machine's Kiln when left out. */
+  judge(file: string, root: string | undefined): Promise<VerifyReport>
   repositories(): Promise<readonly KnownRepositoryView[]>
   /** Says anew all that is said of the repository; refused when a file is not usable now. */
   addRepository(

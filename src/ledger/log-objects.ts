@@ -19,3 +19,10 @@ export async function* logObjects(store: BlobStore, size: number): AsyncGenerato
     }
   }
 }
+
+/** Every entry of a log of this size, in order. Throws `ledger_corrupt` when one cannot be read. */
+export async function logEntries(store: BlobStore, size: number): Promise<Uint8Array[]> {
+  const entries: Uint8Array[] = []
+  for await (const some of readTiles(store, 'entries', { from: 0, to: size })) entries.push(...some)
+  return entries
+}

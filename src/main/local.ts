@@ -1,8 +1,9 @@
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import pino from 'pino'
 import type { LocalProcess, LocalStatus, LocalVerbs, Report } from '../cli/local-port.ts'
 import { loadConfig, type Config } from './config.ts'
 import { localDoctor } from './local-doctor.ts'
+import { localEvidence, localJudge } from './local-evidence.ts'
 import { localFsck, localReindex } from './local-ledger.ts'
 import { demandRestored } from './backup/demand-restored.ts'
 import { localBackup, localRestore } from './local-recovery.ts'
@@ -36,6 +37,9 @@ export function createLocalVerbs({ home, env }: { home: string; env: Environment
     ...localTemplates(config, store),
     ...localRepositories(config, environment),
     verify: (what) => localVerify(config, what),
+    evidence: (what, file) =>
+      localEvidence(config, what, { folder: process.cwd(), file, now: new Date() }),
+    judge: (file, root) => localJudge(config, resolve(file), root),
     fsck: (report) => localFsck(config, report),
     backup: (folder, passphrase, report) =>
       localBackup({ config, environment: env, folder }, passphrase, report),

@@ -7,11 +7,11 @@ import { KilnError } from '../domain/error.ts'
 import type { EnvironmentName } from '../domain/name.ts'
 import type { ChangeKind } from '../domain/statement.ts'
 import { openIndex } from '../ledger/index-database.ts'
-import type { IndexPlace } from '../ledger/index-place.ts'
 import type { WebhookMemory } from '../ledger/index-webhooks.ts'
 import type { ChangeRow } from '../ledger/index-queries.ts'
 import type { LedgerReader } from '../ledger/ledger-reader.ts'
 import type { BlobStore } from '../store/blob-store.ts'
+import type { Config } from './config.ts'
 
 export type ServerIndex = {
   history: (name: EnvironmentName, page: PageRequest) => Promise<Page<HistoryEntry>>
@@ -22,14 +22,13 @@ export type ServerIndex = {
 
 /** The SQL fold as the API uses it; caught up before each question. */
 export async function openServerIndex(input: {
-  place: IndexPlace
-  /** Folder of the files that verifiers need. */
-  trust: string
+  config: Config
   ledger: LedgerReader
   store: BlobStore
   logger: Logger
 }): Promise<ServerIndex> {
-  const { place, trust, ledger, store, logger } = input
+  const { config, ledger, store, logger } = input
+  const { index: place, paths } = config
   const index = await openIndex({ place, logger })
   await index.catchUp(ledger)
   return {
@@ -46,7 +45,7 @@ export async function openServerIndex(input: {
         return head.note
       },
       tile: (path) => store.get(`tile/${path}`),
-      trusted: (what) => readFile(join(trust, what), 'utf8'),
+      trusted: (what) => readFile(join(paths.trust, what), 'utf8'),
       reindex: () => index.reindex(ledger),
     },
     webhooks: index,

@@ -40,13 +40,7 @@ await runProcess('server', async (context) => {
   const registryAddress = `127.0.0.1:${config.ports.registry}`
   await writeDockerConfig(paths.dockerConfig, registryAddress, credentials.reader)
   const registry = await openRegistry(context, owned, credentials)
-  const index = await openServerIndex({
-    place: config.index,
-    trust: paths.trust,
-    ledger,
-    store,
-    logger,
-  })
+  const index = await openServerIndex({ config, ledger, store, logger })
   const client = await connectClient(config.temporal.address)
   const engine = createEngine({ client, host: config.hostName })
   await setRetention(client, config, logger)

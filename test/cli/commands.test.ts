@@ -45,6 +45,7 @@ const examples: Record<string, readonly string[]> = {
   follow: ['promotion.known'],
   cancel: ['promotion.known'],
   verify: ['hello/prod'],
+  evidence: ['hello/prod'],
   fsck: [],
   reindex: [],
   backup: ['/mnt/backup', '--without-keys'],

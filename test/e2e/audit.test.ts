@@ -1,5 +1,5 @@
 import { execa } from 'execa'
-import { readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { delimiter, dirname, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Repository } from '../../scripts/demo/repository.ts'
@@ -100,6 +100,25 @@ function forms(): string[] {
 }
 
 describe('the truth', () => {
+  test('evidence of a key is judged on a machine without Kiln, and by cosign and slsa-verifier', async () => {
+    const file = join(kiln.folder, 'prod.evidence.tar')
+    const made = await run(kiln, 'evidence', 'hello/prod', '--output', file)
+    expect(made).toMatchObject({ exitCode: 0, stdout: file })
+    const root = /--root (sha256:[0-9a-f]{64})$/m.exec(made.stderr)?.[1] ?? ''
+    const elsewhere = { ...kiln, home: join(kiln.folder, 'elsewhere') }
+    const judged = await run(elsewhere, 'verify', file, '--root', root)
+    expect(judged).toMatchObject({ exitCode: 0 })
+    expect(judged.stdout).toMatch(/^standing\tok\tactive as of entry/m)
+    expect(judged.stdout).toMatch(/^proved before\tok\tactive in hello\/test/m)
+    const unpinned = await run(elsewhere, 'verify', file)
+    expect(unpinned.exitCode).toBe(8)
+    expect(unpinned.stdout).toContain(root)
+    const at = await mkdtemp(join(kiln.folder, 'evidence-'))
+    const { exitCode, stdout } = await shell(`cd ${at} && tar -xf ${file} && sh verify.sh`)
+    expect(exitCode).toBe(0)
+    expect(stdout).toContain(`both agree: ${digest} may run in hello/prod`)
+  })
+
   test('is verified form by form, and the printed line of cosign says the same', async () => {
     for (const what of forms()) {
       const { exitCode, stdout } = await run(kiln, 'verify', what)
@@ -196,7 +215,11 @@ describe('the truth', () => {
 
 /** A line as a person pastes it, with cosign on the path and no network but this machine's. */
 function shell(line: string) {
-  const path = [dirname(findTool('cosign')), process.env['PATH'] ?? ''].join(delimiter)
+  const path = [
+    dirname(findTool('cosign')),
+    dirname(findTool('slsa-verifier')),
+    process.env['PATH'] ?? '',
+  ].join(delimiter)
   return execa('sh', ['-c', line], {
     env: { PATH: path, https_proxy: 'http://127.0.0.1:1' },
     reject: false,

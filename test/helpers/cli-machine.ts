@@ -64,6 +64,20 @@ export function memoryMachine(broken: boolean): LocalVerbs {
       checks: [{ name: 'signature', passed: !broken, detail: 'by promote' }],
       command: 'cosign verify-attestation --key promote.pub',
     }),
+    evidence: async (what, file) => ({
+      file: `/w/${file ?? 'hello-prod-1.evidence.tar'}`,
+      bytes: 30_000,
+      subject: what,
+      digest: `sha256:${'a'.repeat(64)}`,
+      statements: 12,
+      entries: 40,
+      root: `sha256:${'b'.repeat(64)}`,
+    }),
+    judge: async (file, root) => ({
+      subject: file,
+      checks: [{ name: 'root', passed: root !== undefined && !broken, detail: String(root) }],
+      command: null,
+    }),
     repositories: async () => [usable(broken)],
     addRepository: async ({ address }) => ({
       repository: { ...usable(broken), address },

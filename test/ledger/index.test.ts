@@ -211,14 +211,14 @@ test('two servers fold into one database while it is made anew again and again',
   }
   const remaking = (async () => {
     while (size < log.facts.length) {
-      const made = await two.reindex(growing)
-      expect(made.entries).toBe(size)
+      const remade = await two.reindex(growing)
+      expect(remade.entries).toBe(size)
       const fresh = await open(await places['PGlite']!())
       await fresh.catchUp(source(log, size))
       const hash = createHash('sha256')
         .update(await dump(fresh))
         .digest('hex')
-      expect(made.digest).toBe(`sha256:${hash}`)
+      expect(remade.digest).toBe(`sha256:${hash}`)
     }
   })()
   await Promise.all([...folding, remaking])

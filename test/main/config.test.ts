@@ -82,7 +82,8 @@ test.each([
 })
 
 test('a password in an address is refused and not shown', () => {
-  const refused = (): unknown => loadConfig({ KILN_INDEX: 'postgres://kiln:hunter2@db/kiln' }, '/')
+  const given = { KILN_INDEX: 'postgres://kiln:hunter2@db/kiln' }
+  const refused = (): unknown => loadConfig(given, '/')
   expect(refused).toThrow(/KILN_INDEX=postgres:\/\/…@db\/kiln: .*KILN_INDEX_PASSWORD/)
   expect(refused).not.toThrow(/hunter2/)
 })

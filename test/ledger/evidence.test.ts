@@ -1,0 +1,450 @@
+import { execa } from 'execa'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { delimiter, dirname, join } from 'node:path'
+import { tmpdir } from 'node:os'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { envelopeOf, type LoggedBundle } from '../../signing/bundle.ts'
+import { digestOf, digestOfJson } from '../../signing/canonical.ts'
+import { signCheckpoint } from '../../signing/checkpoint.ts'
+import { leafOfEnvelope } from '../../signing/leaf.ts'
+import { leafHash, rootOf } from '../../signing/merkle.ts'
+import type { Signable } from '../../signing/statement.ts'
+import { currentKey, derOf } from '../../signing/trust.ts'
+import { verifyBundle } from '../../signing/verify.ts'
+import type { Digest } from '../../src/domain/digest.ts'
+import { environmentOf, foldAll } from '../../src/domain/ledger.ts'
+import type { EnvironmentName } from '../../src/domain/name.ts'
+import { roleOf } from '../../src/domain/role.ts'
+import type { ChangeKind, Fact, FactOf } from '../../src/domain/statement.ts'
+import { names, statementName } from '../../src/ledger/evidence/format.ts'
+import { judgeEvidence, rootFingerprints } from '../../src/ledger/evidence/judge.ts'
+import { packEvidence } from '../../src/ledger/evidence/pack.ts'
+import { readEvidence } from '../../src/ledger/evidence/read.ts'
+import { readTar } from '../../src/oci/tar-reader.ts'
+import { writeTar, type TarOutput } from '../../src/oci/tar-writer.ts'
+import { findTool } from '../helpers/find-tool.ts'
+import { hash } from '../helpers/facts.ts'
+import { signedLog } from '../helpers/signed-log.ts'
+import { example } from '../signing/examples.ts'
+
+const time = '2026-01-01T00:00:00Z'
+const policy = Buffer.from('policy')
+
+/** A log with real signatures, and what its store holds. */
+class Story {
+  readonly log = signedLog('kiln.local')
+  readonly facts: Fact[] = []
+  readonly blobs = new Map<Digest, Uint8Array>([[digestOf(policy), policy]])
+  readonly root = rootFingerprints(this.log.trust)[0]!
+
+  async say(signable: Signable): Promise<Fact> {
+    const bundle = await this.log.add(signable)
+    const { fact } = verifyBundle(bundle, this.log.trust, { kind: signable.kind })
+    this.facts.push(fact)
+    return fact
+  }
+
+  blob(text: string): Digest {
+    const bytes = Buffer.from(text)
+    this.blobs.set(digestOf(bytes), bytes)
+    return digestOf(bytes)
+  }
+
+  get ledger() {
+    return foldAll(this.facts)
+  }
+
+  async seal(name: string): Promise<Digest> {
+    const artifact = this.blob(`manifest ${name}`)
+    const { leaf: provenance } = await this.say({ ...example('provenance'), artifact })
+    const { leaf: sbom } = await this.say({ ...example('sbom'), artifact })
+    const pipeline = ['dev', 'prod'].map((environment) => ({
+      environment,
+      definition: this.blob(`definition ${environment}`),
+      instances: { min: 1, max: 2 },
+      automatic: false,
+    }))
+    await this.say({
+      kind: 'sealed',
+      time,
+      artifact,
+      body: {
+        state: 'sealed',
+        build: `build:${hash(name)}`,
+        app: 'hello',
+        source: {
+          repository: '/r',
+          commit: hash(name).slice(0, 40),
+          tree: hash(name).slice(0, 40),
+          committedAt: 1,
+          subject: name,
+        },
+        template: { name: 'node-service', lock: digestOf(Buffer.from('lock')) },
+        provenance,
+        sbom,
+        files: this.blob(`files ${name}`),
+        specification: this.blob(`kiln.yaml ${name}`),
+        pipeline,
+      },
+    })
+    return artifact
+  }
+
+  async promote(
+    environment: EnvironmentName,
+    digest: Digest,
+    changeKind: ChangeKind = 'promotion',
+  ): Promise<FactOf<'key'>> {
+    const state = environmentOf(this.ledger, environment)
+    const definition = this.blob(`definition ${environment.split('/')[1]}`)
+    const epoch = state.epoch + 1
+    const common = { environment, epoch }
+    const plan = digestOfJson('plan')
+    const served = state.active?.body
+    const rollbackTo =
+      served === undefined ? null : { sequence: served.sequence, digest: served.digest }
+    await this.say({
+      kind: 'change',
+      time,
+      body: {
+        ...common,
+        tip: state.tip,
+        change: `change.${epoch}`,
+        changeKind,
+        target: { digest, definition },
+        instances: 1,
+        from: null,
+        rollbackTo,
+        reason: 'test',
+        requestedBy: 'ann',
+        plan,
+      },
+    })
+    const sealed = this.ledger.sealed.get(digest)!.body
+    const key = await this.say({
+      ...example('key'),
+      time,
+      policy: { name: 'promotion', digest: digestOf(policy) },
+      body: {
+        ...common,
+        sequence: state.sequence + 1,
+        previous: state.lastKey,
+        rollbackTo,
+        digest,
+        definition,
+        template: sealed.template.lock,
+        commit: sealed.source.commit,
+        requestedBy: 'ann',
+        approvedBy: [],
+        plan,
+      },
+    })
+    await this.say({
+      kind: 'activation',
+      time,
+      artifact: digest,
+      body: {
+        ...common,
+        change: `change.${epoch}`,
+        outcome: 'active',
+        key: key.leaf,
+        serving: null,
+        instances: [],
+        failure: null,
+      },
+    })
+    return key as FactOf<'key'>
+  }
+
+  async evidence(key: FactOf<'key'>): Promise<Uint8Array> {
+    const { log, blobs } = this
+    const all = Array.from({ length: log.size() }, (_, n) => log.bundleAt(n))
+    const entries = all.map((bundle) => leafOf(bundle, this))
+    const checkpoint = signCheckpoint(
+      { origin: log.trust.origin, size: entries.length, root: rootOf(entries.map(leafHash)) },
+      log.keys.log,
+    )
+    const source = {
+      trust: log.trust,
+      facts: this.facts,
+      ledger: this.ledger,
+      checkpoint,
+      entries,
+      bundleOf: async (leaf: string) =>
+        log.bundleAt(this.facts.find((fact) => fact.leaf === leaf)!.index),
+      blob: async (digest: Digest) => blobs.get(digest),
+      policies: [{ digest: digestOf(policy), bytes: policy }],
+    }
+    return (await packEvidence(source, key, new Date(time))).bytes
+  }
+}
+
+function leafOf(bundle: LoggedBundle, { log, facts }: Story): Uint8Array {
+  const index = Number(bundle.verificationMaterial.tlogEntries[0].logIndex)
+  const role = roleOf[facts[index]!.kind]
+  return leafOfEnvelope(envelopeOf(bundle), derOf(currentKey(log.trust, role).publicKey))
+}
+
+async function judged(bytes: Uint8Array, root: string | null) {
+  const { checks } = judgeEvidence(await readEvidence(stream(bytes)), root)
+  return checks
+}
+
+async function* stream(bytes: Uint8Array) {
+  yield bytes
+}
+
+/** What is not ok, by name; a file that cannot be read fails as its error's code. */
+async function failures(bytes: Uint8Array, root: string | null): Promise<string[]> {
+  try {
+    return (await judged(bytes, root)).filter(({ passed }) => !passed).map(({ name }) => name)
+  } catch (error) {
+    return [String((error as { code?: string }).code)]
+  }
+}
+
+/** The tar with its files changed: to other bytes, or away. */
+async function changed(
+  bytes: Uint8Array,
+  change: (name: string, content: Buffer) => Buffer | null,
+): Promise<Uint8Array> {
+  const outputs: TarOutput[] = []
+  for await (const { entry, body } of readTar(stream(bytes))) {
+    const parts: Uint8Array[] = []
+    for await (const part of body) parts.push(part)
+    const content = change(entry.name, Buffer.concat(parts))
+    if (content !== null)
+      outputs.push({ entry: { ...entry, size: content.length }, body: [content] })
+  }
+  const parts: Uint8Array[] = []
+  for await (const part of writeTar(outputs)) parts.push(part)
+  return Buffer.concat(parts)
+}
+
+let story: Story
+let first: FactOf<'key'>
+let live: FactOf<'key'>
+let whole: Uint8Array
+let folder: string
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'kiln-evidence-'))
+  story = new Story()
+  await story.say({ kind: 'roles', time, trust: story.log.trust })
+  const bad = await story.seal('bad')
+  const one = await story.seal('one')
+  const two = await story.seal('two')
+  await story.promote('hello/dev', bad)
+  await story.promote('hello/dev', one)
+  first = await story.promote('hello/prod', one)
+  await story.say({ ...example('denial'), artifact: bad })
+  await story.promote('hello/dev', two)
+  live = await story.promote('hello/prod', two)
+  whole = await story.evidence(live)
+})
+afterAll(() => rm(folder, { recursive: true, force: true }))
+
+test('a key with all that it takes is judged good, check by check', async () => {
+  const checks = await judged(whole, story.root)
+  expect(checks.filter(({ passed }) => !passed)).toEqual([])
+  expect(checks.map(({ name }) => name)).toEqual(
+    [
+      'root',
+      'log',
+      'statements',
+      'roles',
+      'denials',
+      'for other tools',
+      'signature',
+      'role',
+    ].concat(
+      ['inclusion', 'environment', 'digest', 'definition', 'sequence', 'valid in the ledger'],
+      ['not denied', 'standing', 'sealed', 'origin', 'content', 'proved before'],
+    ),
+  )
+  const said = Object.fromEntries(checks.map(({ name, detail }) => [name, detail]))
+  expect(said['log']).toContain(`${story.log.size()} entries, all of them`)
+  expect(said['denials']).toBe('1, none left out')
+  expect(said['standing']).toContain('active as of entry')
+  expect(said['proved before']).toContain('active in hello/dev')
+  expect(await story.evidence(live)).toEqual(whole)
+})
+
+test('a key that is over is told as such, and is as good as it was', async () => {
+  const checks = await judged(await story.evidence(first), story.root)
+  expect(checks.filter(({ passed }) => !passed)).toEqual([])
+  expect(checks.find(({ name }) => name === 'standing')?.detail).toContain(
+    'superseded by sequence 2',
+  )
+})
+
+test('without a pinned root, or with another, the answer is no, and names what was found', async () => {
+  for (const root of [null, `sha256:${'0'.repeat(64)}`]) {
+    expect(await judged(whole, root)).toEqual([
+      { name: 'root', passed: false, detail: expect.stringContaining(story.root) },
+    ])
+  }
+})
+
+test('one flipped byte in any file that is judged is noticed', async () => {
+  const files: string[] = []
+  await changed(whole, (name, content) => {
+    files.push(name)
+    return content
+  })
+  expect(files.length).toBeGreaterThan(25)
+  for (const file of files) {
+    if (file === names.readme || file === names.script) continue
+    for (const part of [0.1, 0.5, 0.93]) {
+      const other = await changed(whole, (name, content) => {
+        if (name === file) content[Math.floor(content.length * part)]! ^= 1
+        return content
+      })
+      const found = await failures(other, story.root)
+      // The time of its making is nobody's claim.
+      const harmless = file === names.index && found.length === 0
+      expect({ file, part, noticed: found.length > 0 || harmless }).toEqual({
+        file,
+        part,
+        noticed: true,
+      })
+    }
+  }
+})
+
+test('a file that nothing names is refused', async () => {
+  const items: TarOutput[] = []
+  for await (const { entry, body } of readTar(stream(whole))) {
+    const parts: Uint8Array[] = []
+    for await (const part of body) parts.push(part)
+    items.push({ entry, body: parts })
+    if (entry.name === names.readme) {
+      items.push({ entry: { ...entry, name: 'more' }, body: parts })
+    }
+  }
+  const parts: Uint8Array[] = []
+  for await (const part of writeTar(items)) parts.push(part)
+  await expect(readEvidence(stream(Buffer.concat(parts)))).rejects.toMatchObject({
+    code: 'invalid_archive',
+    place: 'more',
+  })
+})
+
+/** The file without a statement, its table of contents in order. */
+function without(bytes: Uint8Array, fact: Fact): Promise<Uint8Array> {
+  return changed(bytes, (name, content) => {
+    if (name === statementName(fact.index, fact.kind)) return null
+    if (name !== names.index) return content
+    const index = JSON.parse(content.toString()) as { statements: { index: number }[] }
+    index.statements = index.statements.filter((one) => one.index !== fact.index)
+    return Buffer.from(JSON.stringify(index))
+  })
+}
+
+describe('what somebody left out', () => {
+  const kinds: [string, (fact: Fact) => boolean, string][] = [
+    ['a denial of another artifact', (fact) => fact.kind === 'denial', 'denials'],
+    ['who may sign', (fact) => fact.kind === 'roles', 'roles'],
+    ['the seal', (fact) => fact.kind === 'sealed' && fact.artifact === live.artifact, 'sealed'],
+    [
+      'the provenance',
+      (fact) => fact.kind === 'provenance' && fact.artifact === live.artifact,
+      'origin',
+    ],
+    [
+      'the change that the key belongs to',
+      (fact) =>
+        fact.kind === 'change' && fact.body.environment === 'hello/prod' && fact.body.epoch === 2,
+      'valid in the ledger',
+    ],
+    [
+      'an earlier key of the environment',
+      (fact) => fact.leaf === first.leaf,
+      'valid in the ledger',
+    ],
+    [
+      'the activation in the environment before',
+      (fact) =>
+        fact.kind === 'activation' &&
+        fact.body.environment === 'hello/dev' &&
+        fact.artifact === live.artifact,
+      'proved before',
+    ],
+  ]
+  test.each(kinds)('%s is missed', async (_what, is, check) => {
+    const fact = story.facts.findLast(is)!
+    expect(await failures(await without(whole, fact), story.root)).toContain(check)
+  })
+})
+
+test('a denied artifact, and a promotion past an environment, are refused', async () => {
+  const other = new Story()
+  await other.say({ kind: 'roles', time, trust: other.log.trust })
+  const one = await other.seal('one')
+  const skipped = await other.promote('hello/prod', one)
+  expect(await failures(await other.evidence(skipped), other.root)).toEqual(['proved before'])
+  await other.say({ ...example('denial'), artifact: one })
+  expect(await failures(await other.evidence(skipped), other.root)).toContain('not denied')
+})
+
+test("another log's key, log, or statements do not fit in", async () => {
+  const other = new Story()
+  await other.say({ kind: 'roles', time, trust: other.log.trust })
+  const digest = await other.seal('two')
+  await other.promote('hello/dev', digest)
+  await other.promote('hello/prod', digest)
+  const theirs = new Map<string, Buffer>()
+  await changed(
+    await other.evidence(await other.promote('hello/prod', digest)),
+    (name, content) => {
+      theirs.set(name, content)
+      return content
+    },
+  )
+  for (const name of [names.trust, names.checkpoint, names.entries, names.envelope, names.signer]) {
+    const mixed = await changed(whole, (own, content) =>
+      own === name ? theirs.get(name)! : content,
+    )
+    expect({ name, failures: await failures(mixed, story.root) }).not.toEqual({
+      name,
+      failures: [],
+    })
+  }
+})
+
+async function run(bytes: Uint8Array) {
+  const at = await mkdtemp(join(folder, 'sh-'))
+  await writeFile(join(at, 'e.tar'), bytes)
+  await execa('tar', ['-xf', 'e.tar'], { cwd: at })
+  const tools = ['cosign', 'slsa-verifier'].map((tool) => dirname(findTool(tool)))
+  const env = {
+    PATH: [...tools, '/usr/bin', '/bin'].join(delimiter),
+    HOME: at,
+    https_proxy: 'http://127.0.0.1:1',
+  }
+  return execa('sh', ['verify.sh'], { cwd: at, env, extendEnv: false, reject: false })
+}
+
+describe('verify.sh with cosign and slsa-verifier alone', () => {
+  test('both agree, without a network', async () => {
+    const { exitCode, stdout, stderr } = await run(whole)
+    expect(`${exitCode} ${stderr}`).toMatch(/^0 /)
+    expect(stdout).toContain(`both agree: ${live.body.digest} may run in hello/prod`)
+  })
+
+  test.each([names.signer, names.envelope, names.trustedRoot, 'statements'])(
+    'a changed %s is refused',
+    async (file) => {
+      const key = statementName(live.index, 'key')
+      const bytes = await changed(whole, (name, content) => {
+        if (name !== (file === 'statements' ? key : file)) return content
+        const at = Math.floor(content.length / 2)
+        content[at] = content[at] === 65 ? 66 : 65
+        return content
+      })
+      const { exitCode, stdout } = await run(bytes)
+      expect(exitCode).not.toBe(0)
+      expect(stdout).not.toContain('both agree')
+    },
+  )
+})
