@@ -65,6 +65,7 @@ export function memoryMachine(broken: boolean): LocalVerbs {
       command: 'cosign verify-attestation --key promote.pub',
     }),
     evidence: async (what, file) => ({
+      ...usable(broken),
       file: `/w/${file ?? 'hello-prod-1.evidence.tar'}`,
       bytes: 30_000,
       subject: what,
