@@ -59,7 +59,11 @@ async function stepOf({ entry, body }: TarItem, take: TakeContent): Promise<Laye
   // Others of this kind are an old storage driver's own.
   if (name.startsWith(`${whiteoutPrefix}${whiteoutPrefix}`)) return undefined
   if (name.startsWith(whiteoutPrefix)) {
-    return { kind: 'remove', path: join(parentOf(path), name.slice(whiteoutPrefix.length)) }
+    const deleted = name.slice(whiteoutPrefix.length)
+    if (['', '.', '..'].includes(deleted)) {
+      throw invalidImage(entry.name, 'a deletion of something without a name of its own')
+    }
+    return { kind: 'remove', path: join(parentOf(path), deleted) }
   }
   if (entry.type === 'link') return { kind: 'link', path, target: layerPath(entry.linkname) }
   return { kind: 'put', path, node: await nodeOf(entry, () => take(body)) }

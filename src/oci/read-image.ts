@@ -8,12 +8,22 @@ import { KilnError } from '../domain/error.ts'
 import type { BlobStore } from '../store/blob-store.ts'
 import { byteInput } from './byte-input.ts'
 import type { Descriptor } from './image.ts'
+import { mediaTypes } from './image.ts'
 
 const digest = z.string().refine(isDigest)
-const descriptor = z.object({ mediaType: z.string(), digest, size: z.int().min(0) })
+const descriptor = z.object({
+  mediaType: z.string(),
+  digest,
+  size: z.int().min(0),
+  urls: z.never('foreign layers are not taken').optional(),
+})
 
 const manifest = z.object({
   schemaVersion: z.literal(2),
+  mediaType: z
+    .enum([mediaTypes.manifest, 'application/vnd.docker.distribution.manifest.v2+json'])
+    .optional(),
+  manifests: z.never('an image that is an index as well').optional(),
   config: descriptor,
   layers: z.array(descriptor).max(200),
 })
@@ -60,7 +70,9 @@ export async function parseImage(store: BlobStore, bytes: Uint8Array): Promise<S
   const config = parse(engineConfig, await readDocument(store, at.digest), 'config')
   const diffIds = config.rootfs.diff_ids
   if (layers.length !== diffIds.length) {
-    throw new KilnError('invalid_image', 'the manifest and the config name different layers')
+    throw new KilnError('invalid_image', 'the manifest and the config name different layers', {
+      place: 'config.rootfs.diff_ids',
+    })
   }
   return { layers, diffIds, config }
 }
@@ -71,6 +83,7 @@ function parse<T>(shape: z.ZodType<T>, bytes: Uint8Array, what: string): T {
   } catch (cause) {
     throw new KilnError('invalid_image', `the image's ${what} is not one that Kiln takes`, {
       cause,
+      place: what,
     })
   }
 }
@@ -80,18 +93,20 @@ async function readDocument(store: BlobStore, at: Digest): Promise<Uint8Array> {
   let size = 0
   for await (const bytes of await openBlob(store, at)) {
     size += bytes.length
-    if (size > biggestDocument) throw new KilnError('invalid_image', `${at} is too big to be read`)
+    if (size > biggestDocument)
+      throw new KilnError('invalid_image', 'too big to be read', { place: at })
     parts.push(bytes)
   }
   const bytes = Buffer.concat(parts)
   if (digestOfHex(createHash('sha256').update(bytes).digest('hex')) === at) return bytes
-  throw new KilnError('digest_mismatch', `the store holds other bytes under ${at}`)
+  throw new KilnError('digest_mismatch', `the store holds other bytes under ${at}`, { place: at })
 }
 
 /** A blob's bytes. Throws `not_found`. */
 export async function openBlob(store: BlobStore, at: Digest): Promise<AsyncIterable<Uint8Array>> {
   const content = await store.readBlob(at)
-  if (content === undefined) throw new KilnError('not_found', `the store has no ${at}`)
+  if (content === undefined)
+    throw new KilnError('not_found', `the store has no ${at}`, { place: at })
   return content
 }
 

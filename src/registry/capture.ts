@@ -89,7 +89,8 @@ function checkedManifest(bytes: Uint8Array): ImageManifest {
   try {
     return parseManifest(bytes)
   } catch (error) {
-    if (error instanceof KilnError) throw new RegistryError('MANIFEST_INVALID', 400, error.message)
-    throw error
+    if (!(error instanceof KilnError)) throw error
+    const at = error.place === undefined ? '' : ` (${error.place})`
+    throw new RegistryError('MANIFEST_INVALID', 400, `${error.message}${at}`)
   }
 }

@@ -10,6 +10,8 @@ const descriptor = z.object({
   digest: z.string().refine(isDigest, 'not a sha256 digest'),
   size: z.int().min(0),
   annotations: z.record(z.string(), z.string()).optional(),
+  // An engine would fetch a foreign layer from wherever these lead.
+  urls: z.never('foreign layers are not taken').optional(),
 })
 
 const shape = z.object({
@@ -20,9 +22,12 @@ const shape = z.object({
   ]),
   artifactType: z.string().optional(),
   config: descriptor,
-  layers: z.array(descriptor).max(1000),
+  layers: z.array(descriptor).max(200),
   subject: descriptor.optional(),
   annotations: z.record(z.string(), z.string()).optional(),
+  // Of a document that is two things at once each reader takes another: refused, as the specification says.
+  manifests: z.never('an image that is an index as well').optional(),
+  fsLayers: z.never('an image that is one of schema 1 as well').optional(),
 })
 
 /** The part of a stored or pushed image manifest that the registry reads; other fields stay in its bytes. */
@@ -37,7 +42,7 @@ export function parseManifest(bytes: Uint8Array): ImageManifest {
   if (found.success) return found.data
   const [issue] = found.error.issues
   throw new KilnError('invalid_image', `not an image manifest: ${issue?.message ?? 'no reason'}`, {
-    place: issue?.path.join('.') ?? '',
+    place: issue?.path.join('.') || 'manifest',
   })
 }
 
@@ -45,7 +50,10 @@ function jsonOf(bytes: Uint8Array): unknown {
   try {
     return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes))
   } catch (cause) {
-    throw new KilnError('invalid_image', 'the manifest is not JSON', { cause })
+    throw new KilnError('invalid_image', 'the manifest is not JSON', {
+      cause,
+      place: 'manifest',
+    })
   }
 }
 

@@ -86,7 +86,12 @@ function pathOf(request: FastifyRequest): string {
 function sendError(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
   const known = registryErrorOf(error)
   if (known.status >= 500) request.log.error({ err: error }, 'the registry could not answer')
-  else request.log[levelOf(known)]({ code: known.code, status: known.status }, known.message)
+  else {
+    const { code, status, message } = known
+    const [path = ''] = request.url.split('?', 1)
+    const place = `${request.method} ${path.slice(0, 300)}`
+    request.log[levelOf(known, request)]({ code, status, place }, message)
+  }
   // What was not read of a refused upload would be taken for the next request.
   if (request.body !== undefined) reply.header('connection', 'close')
   reply.code(known.status).type('application/json').removeHeader('content-length')
@@ -94,8 +99,9 @@ function sendError(error: unknown, request: FastifyRequest, reply: FastifyReply)
 }
 
 /** Clients ask without credentials first, and ask for what may be missing before they push it. */
-function levelOf({ status }: RegistryError): 'debug' | 'info' {
-  return status === 401 || status === 404 ? 'debug' : 'info'
+function levelOf({ status }: RegistryError, { method }: FastifyRequest): 'debug' | 'info' {
+  const asks = method === 'GET' || method === 'HEAD'
+  return status === 401 || (status === 404 && asks) ? 'debug' : 'info'
 }
 
 function registryErrorOf(error: unknown): RegistryError {

@@ -25,17 +25,23 @@ export async function connectAddress(
   if (repository.kind === 'https' && proxied) return null
   const host = repository.host.replace(/^\[|\]$/g, '')
   const addresses = await resolve(host).catch((cause: unknown) => {
-    throw new KilnError('repository_unavailable', `${host} cannot be looked up`, { cause })
+    throw new KilnError('repository_unavailable', `${host} cannot be looked up`, {
+      cause,
+      place: repository.url,
+    })
   })
   const inner = addresses.find((address) => !isPublicAddress(address))
   if (inner !== undefined) {
     throw new KilnError('invalid_repository', `${host} leads to ${inner}, which is not public`, {
+      place: repository.url,
       fix: 'name the host in the configuration if it is your own git server',
     })
   }
   const [first] = addresses
   if (first === undefined) {
-    throw new KilnError('repository_unavailable', `${host} has no address`)
+    throw new KilnError('repository_unavailable', `${host} has no address`, {
+      place: repository.url,
+    })
   }
   return first
 }

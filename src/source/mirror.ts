@@ -51,7 +51,10 @@ export function createMirror(dependencies: MirrorDependencies) {
       throw new KilnError(
         'commit_not_found',
         `commit ${commit} is on no branch and no tag of the repository`,
-        { fix: 'push it to a branch; a pull request of a fork is not built before it is merged' },
+        {
+          place: repository.url,
+          fix: 'push it to a branch; a pull request of a fork is not built before it is merged',
+        },
       )
     },
     /** The folder of a bare repository that holds the commit whole. */
@@ -106,7 +109,9 @@ function remotesOf(dependencies: MirrorDependencies) {
       const all = await heads(repository, signal)
       const found = all.find(({ branch }) => branch === revision.branch)
       if (found !== undefined) return found.commit
-      throw new KilnError('commit_not_found', `the repository has no branch ${revision.branch}`)
+      throw new KilnError('commit_not_found', `the repository has no branch ${revision.branch}`, {
+        place: repository.url,
+      })
     },
   }
 }
@@ -188,7 +193,9 @@ async function fetchInto(git: Git, { remote, commit, folder, signal }: Fetch): P
     await git.text(['fetch', ...options, '--end-of-options', url, all], { folder, remote, signal })
   }
   if (!(await isWhole(git, { folder, commit, signal }))) {
-    throw new KilnError('commit_not_found', `the repository has no commit ${commit}`)
+    throw new KilnError('commit_not_found', `the repository has no commit ${commit}`, {
+      place: url,
+    })
   }
 }
 

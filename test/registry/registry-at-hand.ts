@@ -1,6 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import type { Logger } from 'pino'
 import { pack } from 'tar-stream'
 import { digestOfHex, type Digest } from '../../src/domain/digest.ts'
 import { mediaTypes, type Descriptor } from '../../src/oci/image.ts'
@@ -30,7 +31,9 @@ export function authconfig(who: Who, port: number) {
 }
 
 /** A registry on a free port over a folder store of its own; `admissible` is the ledger's answer. */
-export async function registryAtHand(options: { capture?: boolean; limits?: CaptureLimits } = {}) {
+export async function registryAtHand(
+  options: { capture?: boolean; limits?: CaptureLimits; logger?: Logger } = {},
+) {
   const root = await mkdtemp(join(tmpdir(), 'kiln-registry-'))
   const store = openFolderStore({ root })
   const admissible = new Set<Digest>()
@@ -47,6 +50,7 @@ export async function registryAtHand(options: { capture?: boolean; limits?: Capt
     access,
     admissible: async () => (digest) => admissible.has(digest),
     ...(options.capture === false ? {} : { capture }),
+    ...(options.logger === undefined ? {} : { logger: options.logger }),
   })
   const ask = (path: string, init: Asking = {}) => {
     const { who = 'reader', headers = {}, ...rest } = init
