@@ -7,7 +7,7 @@ import { findContainers, type Engine, type Found } from './engine.ts'
 import type { HostFence } from './fence.ts'
 import { noteTaints } from './host-record.ts'
 import type { SecretFiles } from './secret-files.ts'
-import { lookWith, type Depth, type ExpectedMould, type Look } from './look.ts'
+import { lookWith, type Depth, type ExpectedMould, type Look, type LookAtStranger } from './look.ts'
 
 /** What the verified ledger says should run in an environment: nothing when nothing is active. */
 export type Expected = Wanted & {
@@ -46,12 +46,12 @@ type Told = ReadonlyMap<string, number>
  * does not answer; that nobody takes a drift is no error here.
  */
 export function createJudge(dependencies: JudgeDependencies): Judge {
-  const look = lookWith(dependencies)
+  const looks = lookWith(dependencies)
   const told = new Map<EnvironmentName, Told>()
   const tails = new Map<EnvironmentName, Promise<unknown>>()
 
   async function judge(environment: EnvironmentName, depth: Depth): Promise<Judgement> {
-    const { drifts, again, complete } = await compare(dependencies, look, { environment, depth })
+    const { drifts, again, complete } = await compare(dependencies, looks, { environment, depth })
     const before = told.get(environment)
     told.set(environment, await tell(dependencies, environment, { drifts, before }))
     return { drifts: drifts.map(plain), again, complete }
@@ -70,7 +70,7 @@ type Compared = { drifts: FoundDrift[]; again: boolean; complete: boolean }
 /** What an effect that runs makes is not on record yet: whether it belongs there is asked again later. */
 async function compare(
   dependencies: JudgeDependencies,
-  look: Look,
+  { look, lookAtStranger }: { look: Look; lookAtStranger: LookAtStranger },
   { environment, depth }: { environment: EnvironmentName; depth: Depth },
 ): Promise<Compared> {
   const { fence, expected } = dependencies
@@ -90,8 +90,14 @@ async function compare(
   const edge = settled
     ? await edgeDrifts(dependencies, { environment, epoch }, { wanted, found })
     : null
+  const detailed = await withDetails(dependencies, lookAtStranger, {
+    environment,
+    wanted,
+    found,
+    drifts,
+  })
   return {
-    drifts: [...drifts, ...(edge ?? [])],
+    drifts: [...detailed, ...(edge ?? [])],
     again,
     complete: seen && (depth === 'settings' || edge !== null),
   }
@@ -127,6 +133,37 @@ async function taint(
     logger.error({ err: error, environment }, 'cannot look into what runs')
     return false
   }
+}
+
+/** Of a foreign container also how it differs from the instance that it stands beside, or in place of. */
+async function withDetails(
+  { logger }: JudgeDependencies,
+  lookAtStranger: LookAtStranger,
+  seen: {
+    environment: EnvironmentName
+    wanted: Expected
+    found: readonly Found[]
+    drifts: readonly FoundDrift[]
+  },
+): Promise<FoundDrift[]> {
+  const { environment, wanted, found, drifts } = seen
+  const [first] = wanted.instances
+  return Promise.all(
+    drifts.map(async (drift) => {
+      const one = found.find(({ id }) => id === drift.id)
+      if (drift.cause !== 'foreign' || one === undefined || first === undefined) return drift
+      const { name } = wanted.instances.find((other) => other.name === one.name) ?? first
+      try {
+        const mould = await wanted.mould?.()
+        if (mould === undefined) return drift
+        const details = await lookAtStranger(environment, { name, found: one, mould })
+        return details === null ? drift : { ...drift, found: `${drift.found}: ${details}` }
+      } catch (error) {
+        logger.error({ err: error, environment }, 'cannot look into a foreign container')
+        return drift
+      }
+    }),
+  )
 }
 
 async function edgeDrifts(

@@ -1,4 +1,4 @@
-import type { ImageInspectInfo } from 'dockerode'
+import type { ContainerCreateOptions, ImageInspectInfo } from 'dockerode'
 import type { Definition } from '../domain/definition.ts'
 import type { Digest } from '../domain/digest.ts'
 import { KilnError } from '../domain/error.ts'
@@ -36,20 +36,32 @@ export type Look = (
   seen: { name: string; found: Found; mould: ExpectedMould; depth: Depth },
 ) => Promise<Taint[]>
 
-/** Compares one running instance with what its key says. A container that ends meanwhile has no findings. */
-export function lookWith({
-  docker,
-  naming,
-  secrets,
-}: Engine & { secrets: Pick<SecretFiles, 'find'> }): Look {
+/** What in a container that Kiln did not make differs from the instance of this name; null when nothing does. */
+export type LookAtStranger = (
+  environment: EnvironmentName,
+  seen: { name: string; found: Found; mould: ExpectedMould },
+) => Promise<string | null>
+
+type LookDependencies = Engine & { secrets: Pick<SecretFiles, 'find'> }
+
+/** Both compare with what the key says. `look`: a container that ends meanwhile has no findings. */
+export function lookWith(dependencies: LookDependencies): {
+  look: Look
+  lookAtStranger: LookAtStranger
+} {
+  const { docker } = dependencies
   const images = new Map<string, ImageInspectInfo>()
-  return async (environment, { name, found, mould, depth }) => {
-    const plan = {
-      ...expectedPlan({ docker, naming }, environment, { name, found, mould }),
-      secrets: mould.definition.secrets === undefined ? null : await secrets.find(name),
-    }
-    const image = await imageOf(docker, images, mould.imageId)
-    const options = containerOptions(plan)
+  const compare = async (
+    environment: EnvironmentName,
+    seen: { name: string; found: Found; mould: ExpectedMould },
+  ) => {
+    const options = await optionsOf(dependencies, environment, seen)
+    const image = await imageOf(docker, images, seen.mould.imageId)
+    return { options, image }
+  }
+
+  const look: Look = async (environment, { name, found, mould, depth }) => {
+    const { options, image } = await compare(environment, { name, found, mould })
     const settings = settingsTaints(settingsDifferences(found.info, options, image))
     if (depth === 'settings') return settings
     try {
@@ -68,6 +80,28 @@ export function lookWith({
       return settings
     }
   }
+
+  /** That it has another name says nothing of what it may do. */
+  const lookAtStranger: LookAtStranger = async (environment, { name, found, mould }) => {
+    const { options, image } = await compare(environment, { name, found, mould })
+    const { Hostname = '' } = options
+    const info = { ...found.info, Name: `/${name}`, Config: { ...found.info.Config, Hostname } }
+    const differences = settingsDifferences(info, options, image)
+    return differences.length === 0 ? null : textOf(differences)
+  }
+  return { look, lookAtStranger }
+}
+
+async function optionsOf(
+  { docker, naming, secrets }: LookDependencies,
+  environment: EnvironmentName,
+  seen: { name: string; found: Found; mould: ExpectedMould },
+): Promise<ContainerCreateOptions> {
+  const { name, mould } = seen
+  return containerOptions({
+    ...expectedPlan({ docker, naming }, environment, seen),
+    secrets: mould.definition.secrets === undefined ? null : await secrets.find(name),
+  })
 }
 
 export function processTaint(program: string, count: number): Taint {
@@ -96,7 +130,7 @@ function expectedPlan(
     labels: {
       environment,
       epoch,
-      change: found.labels?.change ?? '',
+      change: found.info.Config.Labels['kiln.change'] ?? '',
       digest,
       definition: definitionDigest,
       key,
@@ -108,9 +142,15 @@ function expectedPlan(
 
 function settingsTaints(differences: ReturnType<typeof settingsDifferences>): Taint[] {
   return (['settings', 'network'] as const).flatMap((cause) => {
-    const own = differences.filter(({ kind }) => kind === cause).map(({ what }) => what)
-    return own.length === 0 ? [] : [{ cause, found: own.slice(0, 20).join('; ') }]
+    const own = differences.filter(({ kind }) => kind === cause)
+    return own.length === 0 ? [] : [{ cause, found: textOf(own) }]
   })
+}
+
+/** Statements are bounded. */
+function textOf(differences: readonly { what: string }[]): string {
+  const named = differences.slice(0, 20).map(({ what }) => what)
+  return named.join('; ').slice(0, 4000)
 }
 
 /** Images never change under their id. */

@@ -35,7 +35,8 @@ const ipcModes = ['private', 'shareable']
 /**
  * Compares what the engine has with what Kiln would make of the definition. Closed-world: a setting that
  * Kiln does not give must be empty, or one that the engine fills by itself. Pure. Of environment
- * variables, labels, commands and log options it says only which differ.
+ * variables, labels, commands and log options it says only which differ. What gives it power comes before
+ * variables and labels: of many differences only the first are told.
  */
 export function settingsDifferences(
   found: Inspected,
@@ -49,6 +50,8 @@ export function settingsDifferences(
     ...same('user', found.Config.User, image.Config.User),
     ...hidden('command', commandOf(found.Config), commandOf(image.Config)),
     ...hidden('health check', filled(healthcheckOf(found.Config)), null),
+    ...hostDifferences(found.HostConfig as Settings, (expected.HostConfig ?? {}) as Settings),
+    ...mountDifferences(found.Mounts, expected.HostConfig ?? {}),
     ...names('environment variable', variables(found.Config.Env), {
       ...variables(image.Config.Env),
       ...variables(expected.Env),
@@ -57,8 +60,6 @@ export function settingsDifferences(
       ...image.Config.Labels,
       ...expected.Labels,
     }),
-    ...hostDifferences(found.HostConfig as Settings, (expected.HostConfig ?? {}) as Settings),
-    ...mountDifferences(found.Mounts, expected.HostConfig ?? {}),
   ]
   return [
     ...settings.map((what) => ({ kind: 'settings' as const, what })),

@@ -11,18 +11,15 @@ import type { FileRecord } from '../../src/oci/files-manifest.ts'
 import type { ExpectedMould } from '../../src/runtime/look.ts'
 import { removeEnvironment } from '../../src/runtime/instances.ts'
 import {
-  definition,
   docker,
   effectOf,
   environment,
   hostAtHand,
   inspect,
-  keyLeaf,
-  startOf,
   until,
   type HostAtHand,
 } from './host-at-hand.ts'
-import { judgeOf, watched, type Told } from './watch-at-hand.ts'
+import { judgeOf, standing, watched, type Told } from './watch-at-hand.ts'
 
 /** Below the minute after which everything is looked at anyhow: what is shown here is not that. */
 const limit = { timeout: 40_000 }
@@ -41,19 +38,9 @@ beforeAll(async () => {
   artifact = await host.artifact({ VERSION: 'whole', FROM_IMAGE: 'yes' })
 }, 60_000)
 beforeEach(async () => {
-  const definitionDigest = host.define({ config: { GREETING: 'hello' } })
-  const request = startOf(++epoch, { digest: artifact, definition: definitionDigest, count: 2 })
-  ;({ instances } = await host.activities.startInstances(request))
-  await host.activities.waitReady({ ...request, instances })
-  const { Image } = await inspect(first().id)
-  mould = {
-    digest: artifact,
-    definitionDigest,
-    definition: { ...definition, config: { GREETING: 'hello' } },
-    key: keyLeaf(epoch),
-    imageId: Image,
-    files: async () => manifest,
-  }
+  const begun = await standing(host, { epoch: ++epoch, artifact, count: 2 })
+  ;({ instances } = begun)
+  mould = { ...begun.mould, files: async () => manifest }
   drifts = []
   told = {
     instances: () => instances.map(({ name, id }) => ({ name, id, digest: artifact })),
@@ -200,7 +187,7 @@ test('a restart policy that was set is found', limit, async () => {
   ])
 })
 
-test('a network that was joined or left is found by its event', limit, async () => {
+test('a network that was joined is found by its event', limit, async () => {
   const network = await docker.createNetwork({ Name: `${host.naming.prefix}-other` })
   const ending = new AbortController()
   const watching = watched(host, told, ending.signal)
@@ -219,6 +206,14 @@ test('a network that was joined or left is found by its event', limit, async () 
       cause: 'network',
       found: `network ${host.naming.prefix}-other was added`,
     },
+  ])
+})
+
+test('a network that was left is found', limit, async () => {
+  const network = `${host.naming.prefix}.hello.prod`
+  await docker.getNetwork(network).disconnect({ Container: first().id, Force: true })
+  expect(await found('settings')).toMatchObject([
+    { instance: first().name, cause: 'network', found: `network ${network} is missing` },
   ])
 })
 

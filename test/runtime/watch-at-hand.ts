@@ -1,10 +1,34 @@
+import type { Digest } from '../../src/domain/digest.ts'
 import type { Endpoint } from '../../src/domain/effect.ts'
 import type { Drift } from '../../src/domain/request.ts'
+import type { FileRecord } from '../../src/oci/files-manifest.ts'
 import type { ExpectedInstance } from '../../src/runtime/drift.ts'
 import { createJudge, type Judge } from '../../src/runtime/judge.ts'
 import type { ExpectedMould } from '../../src/runtime/look.ts'
 import { watchInstances } from '../../src/runtime/watch.ts'
-import { logger, type HostAtHand } from './host-at-hand.ts'
+import { definition, keyLeaf, logger, startOf, type HostAtHand } from './host-at-hand.ts'
+
+/** Instances that an activation adopted, and what the ledger and the store say they are made of. */
+export async function standing(
+  host: HostAtHand,
+  { epoch, artifact, count }: { epoch: number; artifact: Digest; count: number },
+): Promise<{ instances: readonly Endpoint[]; mould: ExpectedMould }> {
+  const change = { config: { GREETING: 'hello' } }
+  const definitionDigest = host.define(change)
+  const request = startOf(epoch, { digest: artifact, definition: definitionDigest, count })
+  const { instances } = await host.activities.startInstances(request)
+  await host.activities.waitReady({ ...request, instances })
+  const { Image } = await host.engine.docker.getContainer(instances[0]?.id ?? '').inspect()
+  const mould = {
+    digest: artifact,
+    definitionDigest,
+    definition: { ...definition, ...change },
+    key: keyLeaf(epoch),
+    imageId: Image,
+    files: async () => new Map<string, FileRecord>(),
+  }
+  return { instances, mould }
+}
 
 /** What the ledger would say, and who is told. */
 export type Told = {
