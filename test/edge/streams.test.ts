@@ -5,6 +5,7 @@ import { text } from 'node:stream/consumers'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Digest } from '../../src/domain/digest.ts'
 import type { Endpoint } from '../../src/domain/effect.ts'
+import { showProcesses } from '../../src/edge/master.ts'
 import { freePort } from '../helpers/free-port.ts'
 import {
   containersOf,
@@ -70,9 +71,9 @@ async function openSocket(address: string) {
     closed,
     close: () => socket.close(1000),
     async ask(word: string): Promise<string> {
-      const answer = once(socket, 'message') as Promise<[MessageEvent<string>]>
+      const answer = once(socket, 'message').then(([event]) => String((event as MessageEvent).data))
       socket.send(word)
-      return (await answer)[0].data
+      return Promise.race([answer, closed.then((code) => `closed with ${code}`)])
     },
   }
 }
@@ -115,9 +116,17 @@ async function beginUpload(address: string) {
   }
 }
 
+/** As another environment's first opening does it: what is open stays with the worker of before. */
+async function reloadEdge(): Promise<void> {
+  const definition = host.define()
+  const other = { ...effectOf(epoch), environment: 'hello/test' as const, definition }
+  await edge.activities.ensureEnvironment(other)
+  if ((await showProcesses(edge.paths)).old.length === 0) throw new Error('nothing is open there')
+}
+
 async function isLeaving(name: string): Promise<boolean> {
   const view = await edge.activities.edgeState({ environment })
-  return view?.servers.some((one) => one.name === name && one.status === 'DRAIN') ?? false
+  return view?.servers.find((one) => one.name === name)?.status !== 'UP'
 }
 
 async function answeredBy(address: string): Promise<string> {
@@ -143,13 +152,7 @@ describe('what is open when a replacement begins', () => {
         await beginUpload(at()),
       ]
       expect(await socket.ask('before')).toBe('old before')
-      if (reloads) {
-        const definition = host.define()
-        const other = { ...effectOf(epoch), environment: 'hello/test' as const, definition }
-        await edge
-          .activitiesWith({ fence: { run: (_effect, { signal }, act) => act(signal) } })
-          .ensureEnvironment(other)
-      }
+      if (reloads) await reloadEdge()
       const order: string[] = []
       const replaced = replace('new', 60_000).then(() => order.push('replaced'))
       await until(() => isLeaving(before.name))
