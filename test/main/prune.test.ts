@@ -32,7 +32,7 @@ afterEach(() => rm(home, { recursive: true }))
 function inputOf(settings: Readonly<Record<string, string>>, dryRun = false): PruneInput {
   return {
     config: loadConfig({ KILN_HOME: home, ...settings }, '/'),
-    store: memoryStore(),
+    store: memoryStore().store,
     ledger: async () => log.ledger,
     now: () => now,
     dryRun,
