@@ -138,9 +138,7 @@ async function bringUp(
   const host = hostActivities(work.host)
   const effect = effectOf(change)
   const { definition, digest } = change.target
-  const { instances: found } = await step(operation, 'observe', () =>
-    host.observe({ environment: change.environment }),
-  )
+  const { instances: found } = await step(operation, 'observe', () => host.observe(effect))
   // Who was started before has the secrets of before.
   const kept = found
     .filter((one) => one.healthy && one.key === key.leaf && one.digest === digest)
@@ -198,7 +196,7 @@ async function takeBack(
   const host = hostActivities(work.host)
   const effect = effectOf(change)
   await step(work.operation, 'take back', async () => {
-    const { instances } = await host.observe({ environment: change.environment })
+    const { instances } = await host.observe(effect)
     const keep = instances
       .filter((one) => one.epoch < change.epoch && one.key === before?.leaf)
       .map((one) => one.name)

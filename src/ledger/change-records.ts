@@ -79,21 +79,30 @@ export async function issueKey(
 
 /**
  * A change has one outcome: the first that was recorded. Its key is what the log holds of it: whoever
- * asked for the key may never have heard that it was issued.
+ * asked for the key may never have heard that it was issued. Where the key came between, the outcome that
+ * does not name it is void, and stays what its id stands for: the next one has an id of its own.
  */
 export async function recordActivation(
   dependencies: RecordDependencies,
-  {
-    body,
-    artifact,
-  }: {
-    body: Omit<ActivationBody, 'key'>
-    artifact: Digest
-  },
+  outcome: { body: Omit<ActivationBody, 'key'>; artifact: Digest },
+): Promise<ActivationBody> {
+  const id = `activation ${outcome.body.environment} ${outcome.body.epoch}`
+  try {
+    return await decideOutcome(dependencies, id, outcome)
+  } catch (error) {
+    if (!(error instanceof KilnError && error.code === 'lost_race')) throw error
+    return decideOutcome(dependencies, `${id} again`, outcome)
+  }
+}
+
+async function decideOutcome(
+  dependencies: RecordDependencies,
+  id: string,
+  { body, artifact }: { body: Omit<ActivationBody, 'key'>; artifact: Digest },
 ): Promise<ActivationBody> {
   const { pending } = environmentOf(await dependencies.ledger(), body.environment)
   const { fact } = await dependencies.decide({
-    id: `activation ${body.environment} ${body.epoch}`,
+    id,
     signable: {
       kind: 'activation',
       time: timeOf(dependencies),

@@ -73,6 +73,9 @@ export type StartRequest = Effect & {
   keep: readonly string[]
 }
 
+/** Changes that began before an update of Kiln may look without an epoch. */
+export type ObserveRequest = Effect | { environment: EnvironmentName }
+
 type Observer = Workshop & { isUnresponsive: (id: string) => boolean }
 
 export type RuntimeActivities = ReturnType<typeof runtimeActivities>
@@ -88,14 +91,14 @@ export function runtimeActivities(dependencies: RuntimeDependencies) {
   }
 
   return {
-    /** What runs, without what Kiln did not make. */
-    async observe({ environment }: { environment: EnvironmentName }): Promise<{
-      instances: Instance[]
-    }> {
-      const found = await findContainers(workshop, environment)
-      const instances = await Promise.all(found.map((one) => observed(workshop, one)))
-      return { instances: instances.filter((one) => one !== null) }
-    },
+    /**
+     * What runs, without what Kiln did not make. For a change its epoch is taken before: what an earlier one
+     * may still be trying changes nothing of it any more.
+     */
+    observe: (request: ObserveRequest): Promise<{ instances: Instance[] }> =>
+      'epoch' in request
+        ? fence.run(request, activity(), () => observe(workshop, request))
+        : observe(workshop, request),
 
     /**
      * Starts `count` instances of the artifact under the key; answers with these alone. Refuses before
@@ -226,6 +229,15 @@ function fenced(fence: HostFence, effect: Effect, attempt: Attempt): Attempt {
       attempt.heartbeat()
     },
   }
+}
+
+async function observe(
+  workshop: Observer,
+  { environment }: ObserveRequest,
+): Promise<{ instances: Instance[] }> {
+  const found = await findContainers(workshop, environment)
+  const instances = await Promise.all(found.map((one) => observed(workshop, one)))
+  return { instances: instances.filter((one) => one !== null) }
 }
 
 async function observed(workshop: Observer, found: Found): Promise<Instance | null> {

@@ -1,6 +1,6 @@
 import { explore, type Explored } from './explore.ts'
 import { realRules, seeded } from './rules.ts'
-import { seededWorld, worlds } from './worlds.ts'
+import { seededWorld, wholeWorld, worlds } from './worlds.ts'
 
 /** `npm run model`: what the model covers, and the way to each seeded fault, for people. */
 let isGood = true
@@ -13,9 +13,9 @@ function tell(name: string, { atRest, depth, found, states, steps }: Explored): 
   for (const [at, what] of found.trace.entries()) process.stdout.write(`  ${at + 1}. ${what}\n`)
 }
 
-for (const { left, name } of worlds) {
-  const explored = explore(realRules, left)
-  tell(name, explored)
+for (const world of [...worlds, wholeWorld]) {
+  const explored = explore(realRules, world)
+  tell(world.name, explored)
   isGood &&= explored.found === null
 }
 for (const [name, { rules, what }] of Object.entries(seeded)) {

@@ -5,12 +5,12 @@ import { seededWorld, worlds } from './worlds.ts'
 
 test.each(worlds)(
   'no promise breaks in any state: $name',
-  ({ left, name }) => {
-    const { found, ...size } = explore(realRules, left)
-    process.stdout.write(`model, ${name}: ${size.states} states, ${size.atRest} at rest\n`)
+  (world) => {
+    const { found, ...size } = explore(realRules, world)
+    process.stdout.write(`model, ${world.name}: ${size.states} states, ${size.atRest} at rest\n`)
     expect(found).toBeNull()
-    expect(size.states).toBeGreaterThan(10_000)
-    expect(size.atRest).toBeGreaterThan(100)
+    expect(size.states).toBeGreaterThan(2000)
+    expect(size.atRest).toBeGreaterThan(50)
   },
   600_000,
 )

@@ -1,27 +1,29 @@
 import type { EnvironmentName } from '../../src/domain/name.ts'
-import { environmentOf, type Ledger } from '../../src/domain/ledger.ts'
-import type { FactOf } from '../../src/domain/statement.ts'
-import type { Found } from '../../src/runtime/engine.ts'
+import { chainOf, type Chain } from './logs.ts'
 import type { World, Step } from './steps.ts'
-import { environments, type Host, type State } from './state.ts'
+import { environments, hostOf, nameOf, type State } from './state.ts'
 
 /** Which promise of docs/testing.md is broken, and by what. */
 export type Broken = { promise: string; why: string }
 
 /** Everything that must hold in the state that a step leads to. */
 export function brokenBy(world: World, before: State, { started, state }: Step): Broken | null {
-  const { ledger } = state.log
   const about =
     startedRightly(before, state, started) ?? neverBack(before, state) ?? neverEmpty(state)
   if (about !== null || before.log === state.log) return about
-  return nothingLost(before, state) ?? oneEntryEach(state) ?? admitsRightly(world, state, ledger)
+  return (
+    nothingLost(before, state) ??
+    oneEntryEach(state) ??
+    admitsRightly(world, state) ??
+    canEnd(state)
+  )
 }
 
 function startedRightly(before: State, state: State, started: Step['started']): Broken | null {
   if (started === undefined) return null
   const { environment, instances } = started
-  const may = state.log.plain(environment)
-  const highest = before.hosts[environment]?.record.epoch ?? 0
+  const may = chainOf(state.log, environment).plain
+  const highest = hostOf(before, environment).record.epoch
   for (const { digest, epoch, key } of instances) {
     if (may.denied.has(digest as never))
       return { promise: 'I9', why: `${environment} started a denied artifact` }
@@ -42,7 +44,7 @@ function startedRightly(before: State, state: State, started: Step['started']): 
 }
 
 function nothingLost(before: State, { acknowledged, log }: State): Broken | null {
-  const lost = acknowledged.find((leaf) => !log.leaves.has(leaf))
+  const lost = acknowledged.find((leaf) => !log.has(leaf))
   if (lost !== undefined)
     return { promise: 'I2', why: `${lost} was acknowledged and is not in the log` }
   const changed = before.log.facts.findIndex((fact, index) => log.facts[index]?.leaf !== fact.leaf)
@@ -61,29 +63,49 @@ function leafIsDecision(id: string | undefined): boolean {
   return /^(change|key|activation) /.test(id ?? '')
 }
 
-function admitsRightly(world: World, { log }: State, ledger: Ledger): Broken | null {
+function admitsRightly(world: World, { log }: State): Broken | null {
   for (const environment of environments) {
-    const plain = log.plain(environment)
-    const told = world.rules.admissible(ledger, environment).map(({ key }) => key)
-    const wrong = told.find((key) => !plain.keys.some((one) => one.leaf === key))
-    if (wrong !== undefined)
-      return { promise: 'I1', why: `${wrong} is admissible in ${environment} and should not be` }
-    if (told.length > 2)
-      return { promise: 'I1', why: `${told.length} keys are admissible in ${environment}` }
-    if ((environmentOf(ledger, environment).open?.leaf ?? null) !== (plain.open?.leaf ?? null)) {
-      return {
-        promise: 'I6',
-        why: `another change of ${environment} counts as open than the first in log order`,
-      }
-    }
+    const chain = chainOf(log, environment)
+    const broken = chain.remember('admits rightly', () => admits(world, environment, chain))
+    if (broken !== null) return broken
+  }
+  return null
+}
+
+function admits(
+  world: World,
+  environment: EnvironmentName,
+  { ledger, plain, state }: Chain,
+): Broken | null {
+  const told = world.rules.admissible(ledger, environment).map(({ key }) => key)
+  const wrong = told.find((key) => !plain.keys.some((one) => one.leaf === key))
+  if (wrong !== undefined)
+    return { promise: 'I1', why: `${wrong} is admissible in ${environment} and should not be` }
+  if (told.length > 2)
+    return { promise: 'I1', why: `${told.length} keys are admissible in ${environment}` }
+  if ((state.open?.leaf ?? null) === (plain.open?.leaf ?? null)) return null
+  return {
+    promise: 'I6',
+    why: `another change of ${environment} counts as open than the first in log order`,
+  }
+}
+
+/** Whoever comes to an open change finds the outcome that is stored: it must not be void. */
+function canEnd({ log, stored }: State): Broken | null {
+  for (const environment of environments) {
+    const { ledger, state } = chainOf(log, environment)
+    const id = `activation ${environment} ${state.epoch}`
+    const outcomes = [stored[id], stored[`${id} again`]]
+    if (state.open === null || !outcomes.every((one) => ledger.void.has(one?.leaf ?? ''))) continue
+    return { promise: 'I8', why: `no outcome of epoch ${state.epoch} of ${environment} can stand` }
   }
   return null
 }
 
 function neverBack(before: State, after: State): Broken | null {
   for (const environment of environments) {
-    const [was, is] = [before.hosts[environment]?.record, after.hosts[environment]?.record]
-    if (was === undefined || is === undefined) continue
+    const [was, is] = [hostOf(before, environment).record, hostOf(after, environment).record]
+    if (was === is) continue
     if (is.epoch < was.epoch)
       return {
         promise: 'I6',
@@ -101,7 +123,7 @@ function neverBack(before: State, after: State): Broken | null {
 /** What serves is never ended before something else does. */
 function neverEmpty(state: State): Broken | null {
   for (const environment of environments) {
-    const { active, denied, open } = state.log.plain(environment)
+    const { active, denied, open } = chainOf(state.log, environment).plain
     if (
       active === null ||
       denied.has(active.body.digest) ||
@@ -109,7 +131,7 @@ function neverEmpty(state: State): Broken | null {
       isBusy(state, environment)
     )
       continue
-    if (state.hosts[environment]?.instances.length === 0) {
+    if (hostOf(state, environment).instances.length === 0) {
       return { promise: 'I8', why: `nothing runs in ${environment}, and nobody is at it` }
     }
   }
@@ -126,64 +148,26 @@ function isBusy({ delayed, promoters }: State, environment: EnvironmentName): bo
 }
 
 /** Where nothing more happens: every change has one outcome, and exactly what the log says runs. */
-export function brokenAtRest(world: World, state: State): Broken | null {
-  const { ledger } = state.log
+export function brokenAtRest(state: State): Broken | null {
   for (const environment of environments) {
-    const { active, denied, open } = state.log.plain(environment)
+    const { active, denied, open } = chainOf(state.log, environment).plain
     if (open !== null)
       return { promise: 'I8', why: `epoch ${open.body.epoch} of ${environment} has no outcome` }
-    const host = state.hosts[environment]
-    if (host === undefined || (active !== null && denied.has(active.body.digest))) continue
-    // Work that was lost a second time, before the first loss was made good: something serves, and the next
-    // change of the environment makes it what the log says.
-    if (state.left.crashes === 0) {
-      if (active === null || host.instances.length > 0) continue
-      return { promise: 'I8', why: `nothing runs in ${environment}` }
-    }
-    const wanted = environmentOf(ledger, environment).instances
-    const right = host.instances.filter((one) => one.key === active?.leaf)
-    if (right.length !== host.instances.length || right.length < wanted) {
+    if (active !== null && denied.has(active.body.digest)) continue
+    const { instances, running } = chainOf(state.log, environment).state
+    const found = hostOf(state, environment).instances
+    const wrong = found.filter((one) => one.key !== active?.leaf)
+    const names = found.map(nameOf).toSorted().join()
+    const wanted = running
+      .map(({ name }) => name)
+      .toSorted()
+      .join()
+    if (wrong.length > 0 || found.length !== instances || names !== wanted) {
       return {
         promise: 'I8',
-        why: `${environment} should run ${wanted} of ${active?.leaf ?? 'nothing'} and runs ${describe(host)}`,
+        why: `${environment} should run ${instances} of ${active?.leaf ?? 'nothing'} (${wanted}) and runs ${names}`,
       }
     }
-    const drift = driftOf(world, host, active)
-    if (drift !== null) return { promise: 'I8', why: drift }
   }
   return null
-}
-
-function describe({ instances }: Host): string {
-  return (
-    instances.map(({ epoch, key, number }) => `${key} (${epoch}.${number})`).join(', ') || 'nothing'
-  )
-}
-
-/** The host's own look at the same: it finds no difference either. */
-function driftOf(
-  { rules }: World,
-  { instances, record }: Host,
-  active: FactOf<'key'> | null,
-): string | null {
-  const found = instances.map((one) => ({
-    id: `${one.epoch}.${one.number}`,
-    name: `${one.epoch}.${one.number}`,
-    imageId: one.digest,
-    state: 'running',
-    startedAt: '',
-    exitCode: 0,
-    address: '',
-    labels: null,
-    info: {} as Found['info'],
-  }))
-  const expected = instances
-    .filter((one) => one.key === active?.leaf)
-    .map((one) => ({
-      name: `${one.epoch}.${one.number}`,
-      id: `${one.epoch}.${one.number}`,
-      digest: one.digest,
-    }))
-  const [drift] = rules.findDrift({ instances: expected, closed: null }, found, record)
-  return drift === undefined ? null : `${drift.instance} is ${drift.cause}`
 }

@@ -2,14 +2,21 @@ import type { EnvironmentName } from '../../src/domain/name.ts'
 import type { ChangeRequest, Wish } from '../../src/domain/request.ts'
 import { artifacts, dev, prod, type Work } from './state.ts'
 
-export const wishes: readonly {
+export type Asked = {
   environment: EnvironmentName
   name: string
   wish: Exclude<Wish, { kind: 'release' }>
-}[] = [
+}
+
+/** What issues keys. */
+export const promotions: readonly Asked[] = [
   { environment: dev, name: 'promote a to dev', wish: promotion('a') },
   { environment: dev, name: 'promote b to dev', wish: promotion('b') },
   { environment: prod, name: 'promote a to prod', wish: promotion('a') },
+]
+
+export const everything: readonly Asked[] = [
+  ...promotions,
   { environment: dev, name: 'roll dev back', wish: { kind: 'rollback', to: null } },
   { environment: dev, name: 'scale dev to 2', wish: { kind: 'scale', instances: 2 } },
 ]
@@ -27,7 +34,7 @@ export function work(environment: EnvironmentName, id: string, wish: Wish): Work
     principal: { name: 'model', kind: 'token' },
     requestedAt: '',
   }
-  return { request, tries: 0, change: null, before: null, key: null }
+  return { request, tries: 0, change: null, before: null, key: null, made: null }
 }
 
 /** What the loss of work, or of a race, is followed by: a replacement (workflows/environment.ts, `next`). */

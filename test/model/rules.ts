@@ -150,3 +150,14 @@ export const seeded: Readonly<Record<string, { what: string; rules: Rules }>> = 
 export function isFenced(error: unknown): boolean {
   return error instanceof KilnError && error.code === 'fenced'
 }
+
+/** Whether a host that remembers this refuses the epoch, now and for good. */
+export function isFencedAt({ takeEpoch: take }: Rules, record: HostRecord, epoch: number): boolean {
+  try {
+    take(record, epoch)
+    return false
+  } catch (error) {
+    if (isFenced(error)) return true
+    throw error
+  }
+}

@@ -1,13 +1,22 @@
 import { environmentOf, type Ledger } from '../../src/domain/ledger.ts'
 import { servedBy } from '../../src/domain/plan.ts'
 import { digestFor, hash, type Said } from '../helpers/facts.ts'
-import type { Saying, Stored, Work } from './state.ts'
+import { chainOf } from './logs.ts'
+import type { Saying, State, Stored, Work } from './state.ts'
 
-/** Under which id a decision is stored (src/ledger/change-records.ts). */
-export function idOf(says: Saying, { change }: Work): string {
-  const { change: request = '', environment = '', epoch = 0 } = change ?? {}
-  if (says === 'change') return `change ${request} ${epoch}`
-  return `${says === 'key' ? 'key' : 'activation'} ${environment} ${epoch}`
+/**
+ * Under which id a decision is stored (src/ledger/change-records.ts). The first outcome of a change may be
+ * void, as when its key was logged meanwhile: the next one stands under an id of its own.
+ */
+export function idOf(says: Saying, { change }: Work, { log, stored }: State): string {
+  if (change === null) throw new Error('a decision without a change')
+  const { environment, epoch } = change
+  if (says === 'change') return `change ${change.change} ${epoch}`
+  if (says === 'key') return `key ${environment} ${epoch}`
+  const id = `activation ${environment} ${epoch}`
+  const first = stored[id]
+  const isVoid = first !== undefined && chainOf(log, environment).ledger.void.has(first.leaf)
+  return isVoid ? `${id} again` : id
 }
 
 /** What is said, against the ledger of this moment. */
@@ -42,7 +51,8 @@ function key({ change }: Work, ledger: Ledger): Said {
   }
 }
 
-function activation(says: Saying, { before, change, key: own }: Work, ledger: Ledger): Said {
+function activation(says: Saying, work: Work, ledger: Ledger): Said {
+  const { before, change, key: own } = work
   if (change === null) throw new Error('an outcome without a change')
   const { pending } = environmentOf(ledger, change.environment)
   const isActive = says === 'active'
@@ -56,13 +66,29 @@ function activation(says: Saying, { before, change, key: own }: Work, ledger: Le
       outcome: isActive ? 'active' : 'failed',
       key: pending?.leaf ?? null,
       serving: servedBy(isActive ? own : before),
-      instances: [],
+      instances: isActive ? servingOf(work).map((name) => ({ name, id: name })) : [],
       failure: null,
     },
   }
 }
 
+/** Names of what a change has started or kept. */
+export function servingOf({ change, made }: Work): readonly string[] {
+  const { count = 0, keep = [] } = made ?? {}
+  const started = Array.from({ length: count }, (_, at) => `${change?.epoch}.${at + 1}`)
+  return [...keep, ...started]
+}
+
 /** The same words signed anew have another leaf: `time` tells the signatures apart. */
-export function signed(id: string, content: Said, time: number): Stored {
-  return { said: content, leaf: `${id}#${hash(JSON.stringify(content)).slice(0, 8)}.${time}` }
+export function signed(
+  id: string,
+  content: Said,
+  { work, time }: { work: Work; time: number },
+): Stored {
+  const { change } = work
+  if (change === null) throw new Error('a bundle without a change')
+  const { environment, epoch } = change
+  const request = content.kind === 'change' ? change.change : null
+  const leaf = `${id}#${hash(JSON.stringify(content)).slice(0, 8)}.${time}`
+  return { id, said: content, leaf, environment, epoch, request }
 }

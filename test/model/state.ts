@@ -2,7 +2,7 @@ import type { EnvironmentName } from '../../src/domain/name.ts'
 import type { ChangeRequest } from '../../src/domain/request.ts'
 import type { ChangeBody, FactOf, Leaf } from '../../src/domain/statement.ts'
 import { emptyRecord, type HostRecord } from '../../src/runtime/host-record.ts'
-import type { Log, Logs } from './logs.ts'
+import { chainOf, type Log, type Logs } from './logs.ts'
 import { digestFor, FactLog, type Said } from '../helpers/facts.ts'
 
 export const dev: EnvironmentName = 'hello/dev'
@@ -21,26 +21,43 @@ export type Work = {
   change: ChangeBody | null
   before: FactOf<'key'> | null
   key: FactOf<'key'> | null
+  /** What is kept and how many are started, as it was when the host took the epoch. */
+  made: { keep: readonly string[]; count: number } | null
 }
 
 export type Saying = 'change' | 'key' | 'active' | 'failed' | 'settled'
 
-export type Effect = 'start' | 'retire' | 'take-back' | 'settle-back' | 'otherwise-back' | 'clear'
+export type Effect =
+  | 'observe'
+  | 'start'
+  | 'retire'
+  | 'take-back'
+  | 'settle-back'
+  | 'otherwise-back'
+  | 'clear'
 
-/** Where a promoter stands. `began`: the host took the epoch and has not come to act. */
+/** Where a promoter stands. */
 export type Promoter = { noticed: EnvironmentName | null } & (
   | { at: 'idle' }
   | { at: 'plan'; work: Work }
   | { at: 'store'; says: Saying; work: Work }
   | { at: 'log'; says: Saying; work: Work; id: string; seen: number }
-  | { at: Effect; work: Work; began: boolean }
+  | { at: Effect; work: Work }
 )
 
 /** An attempt at an effect that its promoter gave up on, and that may still come. */
-export type Delayed = { effect: Effect; work: Work; began: boolean }
+export type Delayed = { effect: Effect; work: Work }
 
-/** A bundle: what it says, and the leaf that its signature gives it. */
-export type Stored = { said: Said; leaf: Leaf }
+/** A bundle: what it says, and the leaf that its signature gives it; and whose decision it is. */
+export type Stored = {
+  id: string
+  said: Said
+  leaf: Leaf
+  environment: EnvironmentName
+  epoch: number
+  /** The request that a change is for. */
+  request: string | null
+}
 
 export type State = {
   log: Log
@@ -76,43 +93,16 @@ function emptyHost(environment: EnvironmentName): Host {
   return { record: emptyRecord(environment), denied: [], instances: [] }
 }
 
-/** One text for all states that go on alike: promoters are told apart by what they do, not by name. */
-export function keyOf(state: State): string {
-  const { log, stored, promoters, hosts, delayed, left } = state
-  const waiting = Object.values(stored)
-    .map(({ leaf }) => leaf)
-    .filter((leaf) => !log.leaves.has(leaf))
-  return [
-    log.id,
-    waiting.toSorted().join(),
-    promoters
-      .map((one) => keyOfPromoter(one, log.facts.length))
-      .toSorted()
-      .join('|'),
-    Object.values(hosts).map(keyOfHost).join('|'),
-    delayed === null ? '' : `${delayed.effect}${delayed.began}${keyOfWork(delayed.work)}`,
-    Object.values(left).join(),
-  ].join('\n')
+export function nameOf({ epoch, number }: Pick<Instance, 'epoch' | 'number'>): string {
+  return `${epoch}.${number}`
 }
 
-function keyOfPromoter(one: Promoter, size: number): string {
-  if (one.at === 'idle') return `idle ${one.noticed}`
-  const more =
-    one.at === 'log'
-      ? `${one.says}${size - one.seen}`
-      : one.at === 'store'
-        ? one.says
-        : one.at === 'plan'
-          ? ''
-          : String(one.began)
-  return `${one.at} ${more} ${one.noticed} ${keyOfWork(one.work)}`
+export function hostOf({ hosts }: State, environment: EnvironmentName): Host {
+  const host = hosts[environment]
+  if (host === undefined) throw new Error(`no host of ${environment}`)
+  return host
 }
 
-function keyOfWork({ request, tries, change, before, key }: Work): string {
-  return `${request.id} ${tries} ${change?.environment}${change?.epoch}${change?.change} ${before?.leaf} ${key?.leaf}`
-}
-
-function keyOfHost({ record, denied, instances }: Host): string {
-  const running = instances.map(({ epoch, number, key }) => `${epoch}.${number}.${key}`)
-  return `${record.epoch} ${record.sequence} ${record.key} ${denied.join()} ${running.toSorted().join()}`
+export function isOpen({ log }: State, environment: EnvironmentName): boolean {
+  return chainOf(log, environment).state.open !== null
 }

@@ -1,22 +1,24 @@
-import { environmentOf } from '../../src/domain/ledger.ts'
+import type { Decision } from '../../src/promote/activities.ts'
 import type { EnvironmentName } from '../../src/domain/name.ts'
 import type { Wish } from '../../src/domain/request.ts'
 import type { Fact } from '../../src/domain/statement.ts'
 import { digestFor } from '../helpers/facts.ts'
-import { act, begin } from './effects.ts'
-import type { Logs } from './logs.ts'
-import { replacement, wishes, work } from './requests.ts'
+import { act, observed } from './effects.ts'
+import { spent, undisturbed, type At } from './alone.ts'
+import { chainOf, ledgerOf, type Logs } from './logs.ts'
+import { tellsOf } from './looks.ts'
+import { replacement, work, type Asked } from './requests.ts'
 import type { Rules } from './rules.ts'
 import { idOf, said, signed } from './sayings.ts'
 import {
   artifacts,
-  dev,
-  prod,
+  environments,
+  hostOf,
+  isOpen,
   type Delayed,
   type Effect,
   type Instance,
   type Promoter,
-  type Saying,
   type State,
   type Work,
 } from './state.ts'
@@ -30,12 +32,23 @@ export type Step = {
   started?: { environment: EnvironmentName; instances: readonly Instance[] }
 }
 
-export type World = { rules: Rules; logs: Logs }
+/** `wishes`: what may be asked for, by name. */
+export type World = { rules: Rules; logs: Logs; wishes: readonly Asked[] }
 
 /** The model has no clock: nothing in it is a matter of time. */
 const tools = { digestOfJson: () => digestFor('plan'), now: new Date(0) }
 
 export function stepsOf(world: World, state: State): Step[] {
+  const alone = spent(world.rules, state) ?? undisturbed(state)
+  if (alone !== null) {
+    const [next] = promoterSteps(world, state, alone).filter(({ what }) => !what.includes(lossMark))
+    if (next !== undefined) return [joined(world, next)]
+  }
+  return everyStepOf(world, state)
+}
+
+/** All of them, also where the order does not matter. */
+export function everyStepOf(world: World, state: State): Step[] {
   return [
     ...([0, 1] as const).flatMap((at) => promoterSteps(world, state, at)),
     ...delayedSteps(world, state),
@@ -43,7 +56,8 @@ export function stepsOf(world: World, state: State): Step[] {
   ].map((step) => joined(world, step))
 }
 
-type At = 0 | 1
+/** How the words of a loss end. */
+const lossMark = 'loses its work'
 
 function promoterSteps(world: World, state: State, at: At): Step[] {
   const promoter = state.promoters[at]
@@ -59,6 +73,7 @@ function promoterSteps(world: World, state: State, at: At): Step[] {
     }
     case 'log':
       return [...crash(state, at, name), ...logged(world, state, { at, name, promoter })]
+    case 'observe':
     case 'start':
     case 'retire':
     case 'take-back':
@@ -92,27 +107,29 @@ function spend(state: State, what: keyof State['left']): State {
 /** Its process and its workflow are gone; what was stored, logged and started stays. */
 function crash(state: State, at: At, name: string): Step[] {
   if (state.left.crashes === 0) return []
-  return [{ what: `${name} loses its work`, state: put(spend(state, 'crashes'), at, idle(null)) }]
+  return [{ what: `${name} ${lossMark}`, state: put(spend(state, 'crashes'), at, idle(null)) }]
 }
 
-function beginnings(world: World, state: State, { at, name, promoter }: Standing<'idle'>): Step[] {
-  const { ledger } = state.log
+function beginnings(world: World, state: State, standing: Standing<'idle'>): Step[] {
+  const { at, name, promoter } = standing
   const { noticed } = promoter
   const found =
-    noticed === null
-      ? [dev, prod].filter(
-          (one) => environmentOf(ledger, one).open !== null && !isWorkedOn(state, one),
-        )
-      : [noticed]
+    noticed === null ? environments.filter((one) => isSeen(world, state, one)) : [noticed]
   const own = found.map((environment) => ({
     environment,
     what: `${name} looks after ${environment}`,
-    next: replacement(environment, environmentOf(ledger, environment).epoch),
+    next: replacement(environment, chainOf(state.log, environment).state.epoch),
   }))
-  if (noticed !== null || state.left.requests === 0) {
+  if (noticed !== null) {
+    return [
+      ...crash(state, at, name),
+      ...own.flatMap((one) => beginning(state, at, { ...one, isAsked: false })),
+    ]
+  }
+  if (state.left.requests === 0) {
     return own.flatMap((one) => beginning(state, at, { ...one, isAsked: false }))
   }
-  const asked = wishes
+  const asked = world.wishes
     .filter(({ environment, wish }) => isWorthAsking(world, state, { environment, wish }))
     .map(({ environment, name: wish, wish: wanted }) => ({
       environment,
@@ -123,6 +140,12 @@ function beginnings(world: World, state: State, { at, name, promoter }: Standing
     ...own.flatMap((one) => beginning(state, at, { ...one, isAsked: false })),
     ...asked.flatMap((one) => beginning(spend(state, 'requests'), at, { ...one, isAsked: true })),
   ]
+}
+
+/** A change without an outcome is seen by who starts, what runs and should not by its host. */
+function isSeen(world: World, state: State, environment: EnvironmentName): boolean {
+  if (isWorkedOn(state, environment)) return false
+  return isOpen(state, environment) || tellsOf(world.rules, state, environment).length > 0
 }
 
 /** An environment has one workflow; a second one begins only where the first is wrongly thought lost. */
@@ -153,18 +176,26 @@ function isWorthAsking(
   state: State,
   { environment, wish }: { environment: EnvironmentName; wish: Wish },
 ): boolean {
-  return state.log.remember(`${environment} ${JSON.stringify(wish)}`, () => {
-    const { request } = work(environment, 'x', wish)
-    const decision = world.rules.decide(state.log.ledger, request, tools)
-    return decision.kind === 'change' || decision.kind === 'open'
-  })
+  const { kind } = decided(world, state, work(environment, 'x', wish))
+  return kind === 'change' || kind === 'open'
+}
+
+/** The decision about a request is that about its wish; each is worked out once for all equal logs. */
+function decided(world: World, { log }: State, { request }: Work): Decision {
+  const others = environments
+    .filter((one) => one !== request.environment)
+    .map((one) => chainOf(log, one).id)
+  const name = `${JSON.stringify(request.wish)} ${others.join()}`
+  return chainOf(log, request.environment).remember(name, () =>
+    world.rules.decide(ledgerOf(log), request, tools),
+  )
 }
 
 const mostTries = 2
 
 function plan(world: World, state: State, { at, name, promoter }: Standing<'plan'>): Step {
   const { noticed } = promoter
-  const decision = world.rules.decide(state.log.ledger, promoter.work.request, tools)
+  const decision = decided(world, state, promoter.work)
   const own = { ...promoter.work, before: 'active' in decision ? decision.active : null }
   switch (decision.kind) {
     case 'change': {
@@ -179,7 +210,7 @@ function plan(world: World, state: State, { at, name, promoter }: Standing<'plan
       const next = { ...own, change: decision.change }
       const settling: Promoter =
         own.before === null && !world.rules.outcomeFirst
-          ? { at: 'settle-back', noticed, began: false, work: next }
+          ? { at: 'settle-back', noticed, work: next }
           : { at: 'store', says: 'settled', noticed, work: next }
       return {
         what: `${name} finds epoch ${decision.change.epoch} open and settles it`,
@@ -190,7 +221,7 @@ function plan(world: World, state: State, { at, name, promoter }: Standing<'plan
       const next = { ...own, change: decision.change }
       return {
         what: `${name} finds that nothing serves in ${decision.change.environment}`,
-        state: put(state, at, { at: 'clear', noticed, began: false, work: next }),
+        state: put(state, at, { at: 'clear', noticed, work: next }),
       }
     }
     case 'release':
@@ -203,12 +234,15 @@ function plan(world: World, state: State, { at, name, promoter }: Standing<'plan
 /** The bundle is durable under its decision's id before anyone logs it; the first one stands. */
 function store(world: World, state: State, { at, name, promoter }: Standing<'store'>): Step {
   const { noticed, says, work: own } = promoter
-  const id = idOf(says, own)
+  const id = idOf(says, own, state)
   const isFirst = state.stored[id] === undefined || !world.rules.firstStands
   const stored = isFirst
     ? {
         ...state.stored,
-        [id]: signed(id, said(says, own, state.log.ledger), state.left.signings),
+        [id]: signed(id, said(says, own, chainOf(state.log, own.request.environment).ledger), {
+          work: own,
+          time: state.left.signings,
+        }),
       }
     : state.stored
   const next: Promoter = { at: 'log', says, noticed, id, work: own, seen: state.log.facts.length }
@@ -222,18 +256,13 @@ function logged(world: World, state: State, { at, name, promoter }: Standing<'lo
   const content = state.stored[id]
   if (content === undefined) throw new Error(`${id} is not stored`)
   const { leaf } = content
-  if (state.log.leaves.has(leaf)) {
-    return [heard(world, state, { at, name, promoter, leaf })]
-  }
+  if (state.log.has(leaf)) return [heard(world, state, { at, name, promoter, leaf })]
   const fact = { ...content.said, leaf, index: state.log.facts.length, time: '' }
   const log = world.rules.swapHead(state.log.facts, seen, fact)
+  // Who lost the head reads it again and goes on: nobody sees anything of it.
   if (log === null) {
-    return [
-      {
-        what: `${name} lost the head and reads it again`,
-        state: put(state, at, { ...promoter, seen: state.log.facts.length }),
-      },
-    ]
+    const again = { ...promoter, seen: state.log.facts.length }
+    return logged(world, put(state, at, again), { at, name, promoter: again })
   }
   const landed = { ...state, log: world.logs.of(log) }
   const steps = [heard(world, landed, { at, name, promoter, leaf })]
@@ -252,17 +281,23 @@ function heard(
   state: State,
   { at, name, promoter, leaf }: Standing<'log'> & { leaf: string },
 ): Step {
-  const ledger = state.log.ledger
+  const { environment } = promoter.work.request
+  const { ledger } = chainOf(state.log, environment)
   const acknowledged = state.acknowledged.includes(leaf)
     ? state.acknowledged
     : [...state.acknowledged, leaf]
   const isVoid = ledger.void.has(leaf)
+  const { id, noticed, says, work: own } = promoter
+  if (isVoid && id !== idOf(says, own, state)) {
+    const again: Promoter = { at: 'store', says, noticed, work: own }
+    return { what: `${name} logs ${id}: void`, state: put({ ...state, acknowledged }, at, again) }
+  }
   const next = after(promoter, {
     isVoid,
     outcomeFirst: world.rules.outcomeFirst,
     fact: state.log.facts.find((one) => one.leaf === leaf),
   })
-  const what = `${name} logs ${promoter.id}${isVoid ? ': void' : ''}`
+  const what = `${name} logs ${id}${isVoid ? ': void' : ''}`
   return { what, state: put({ ...state, acknowledged }, at, next) }
 }
 
@@ -277,9 +312,8 @@ function after(
     case 'change':
       return isVoid ? planAgain(own, noticed) : afterChange(own, noticed)
     case 'key':
-      if (isVoid || fact?.kind !== 'key')
-        return { at: 'take-back', noticed, work: own, began: false }
-      return { at: 'start', noticed, work: { ...own, key: fact }, began: false }
+      if (isVoid || fact?.kind !== 'key') return { at: 'take-back', noticed, work: own }
+      return { at: 'observe', noticed, work: { ...own, key: fact } }
     case 'active':
     case 'failed':
       if (isVoid) return idle(environment)
@@ -301,7 +335,7 @@ function afterSettled(
   if (!outcomeFirst) return planAgain(own, own.before === null ? noticed : own.request.environment)
   if (own.before !== null || outcomeOf(fact) === 'active')
     return planAgain(own, own.request.environment)
-  return { at: 'settle-back', noticed, work: own, began: false }
+  return { at: 'settle-back', noticed, work: own }
 }
 
 function outcomeOf(fact: Fact | undefined): string {
@@ -311,7 +345,7 @@ function outcomeOf(fact: Fact | undefined): string {
 /** Another outcome was first than the one this promoter came to. */
 function otherwise(own: Work, noticed: EnvironmentName | null): Promoter {
   return own.before === null && own.change?.changeKind !== 'replacement'
-    ? { at: 'otherwise-back', noticed, work: own, began: false }
+    ? { at: 'otherwise-back', noticed, work: own }
     : idle(own.request.environment)
 }
 
@@ -319,7 +353,7 @@ function afterChange(own: Work, noticed: EnvironmentName | null): Promoter {
   const kind = own.change?.changeKind
   return kind === 'promotion' || kind === 'rollback'
     ? { at: 'store', says: 'key', noticed, work: own }
-    : { at: 'start', noticed, work: own, began: false }
+    : { at: 'observe', noticed, work: own }
 }
 
 function planAgain(own: Work, noticed: EnvironmentName | null): Promoter {
@@ -328,113 +362,89 @@ function planAgain(own: Work, noticed: EnvironmentName | null): Promoter {
   return {
     at: 'plan',
     noticed,
-    work: { ...own, tries: own.tries + 1, change: null, key: null, before: null },
+    work: { ...own, tries: own.tries + 1, change: null, key: null, before: null, made: null },
   }
 }
 
 function effects(world: World, state: State, standing: Standing<Effect>): Step[] {
   const { at, name, promoter } = standing
-  const { began, noticed, work: own } = promoter
-  const attempt: Delayed = { effect: promoter.at, work: own, began }
+  const attempt: Delayed = { effect: promoter.at, work: promoter.work }
   const steps = [
     perform(world, state, {
       who: name,
       attempt,
-      went: (next, result) =>
-        put(next, at, afterEffect(promoter, result, world.rules.outcomeFirst)),
+      went: (next, isDone) => put(next, at, afterEffect(world, next, { promoter, isDone })),
     }),
   ]
-  if (state.left.delays > 0 && state.delayed === null) {
-    const late = { ...spend(state, 'delays'), delayed: attempt }
+  // A late look changes nothing but that older attempts are refused earlier.
+  const mayBeLate = promoter.at !== 'observe' && state.left.delays > 0 && state.delayed === null
+  if (mayBeLate) {
     steps.push({
       what: `${name}'s ${promoter.at} is late: it is tried again`,
-      state: put(late, at, { at: promoter.at, noticed, work: own, began: false }),
-    })
-  }
-  if (began && state.left.crashes > 0) {
-    steps.push({
-      what: `the host dies before ${name}'s ${promoter.at}: it is tried again`,
-      state: put(spend(state, 'crashes'), at, { ...promoter, began: false }),
+      state: { ...spend(state, 'delays'), delayed: attempt },
     })
   }
   return steps
 }
 
-type Result = 'began' | 'done' | 'refused'
-type Performing = { who: string; attempt: Delayed; went: (state: State, result: Result) => State }
+type Performing = { who: string; attempt: Delayed; went: (state: State, isDone: boolean) => State }
 
 function perform(world: World, state: State, { who, attempt, went }: Performing): Step {
-  const { began, effect, work: own } = attempt
-  const { environment, epoch = 0 } = { environment: own.request.environment, ...own.change }
-  const host = state.hosts[environment]
-  if (host === undefined) throw new Error(environment)
-  const withHost = (one: typeof host): State => ({
-    ...state,
-    hosts: { ...state.hosts, [environment]: one },
-  })
-  if (!began && effect === 'start') {
-    const next = begin(world.rules, host, epoch)
-    if (next === null)
-      return {
-        what: `${who}'s ${effect} of epoch ${epoch} is fenced`,
-        state: went(state, 'refused'),
-      }
-    return {
-      what: `the host takes epoch ${epoch} for ${who}'s ${effect}`,
-      state: went(withHost(next), 'began'),
-    }
-  }
-  const done = act(world.rules, { host, ledger: state.log.ledger }, attempt)
-  if (done.kind === 'refused') {
-    return {
-      what: `the host refuses ${who}'s ${effect}: ${done.why}`,
-      state: went(withHost(done.host), 'refused'),
-    }
-  }
-  const what = `the host does ${who}'s ${effect} of epoch ${epoch}`
+  const { effect, work: own } = attempt
+  const { environment } = own.request
+  const host = hostOf(state, environment)
+  const done = act(world.rules, { host, chain: chainOf(state.log, environment) }, attempt)
+  const hosts = { ...state.hosts, [environment]: done.host }
+  const what =
+    done.kind === 'done'
+      ? `the host does ${who}'s ${effect} of epoch ${own.change?.epoch}`
+      : `the host refuses ${who}'s ${effect}: ${done.why}`
   return {
     what,
-    state: went(withHost(done.host), 'done'),
+    state: went({ ...state, hosts }, done.kind === 'done'),
     started: { environment, instances: done.started },
   }
 }
 
-function afterEffect(
-  promoter: Extract<Promoter, { at: Effect }>,
-  result: Result,
-  outcomeFirst: boolean,
-): Promoter {
+type Performed = { promoter: Extract<Promoter, { at: Effect }>; isDone: boolean }
+
+function afterEffect({ rules }: World, state: State, { promoter, isDone }: Performed): Promoter {
   const { at, noticed, work: own } = promoter
-  if (result === 'began') return { ...promoter, began: true }
-  if (result === 'done' && at === 'settle-back' && outcomeFirst) return planAgain(own, noticed)
-  if (at === 'otherwise-back') return idle(own.request.environment)
-  if (at === 'clear') return idle(result === 'done' ? noticed : own.request.environment)
-  if (result === 'refused') {
-    return at === 'start'
-      ? { at: 'take-back', noticed, work: own, began: false }
-      : idle(own.request.environment)
+  const { environment } = own.request
+  switch (at) {
+    case 'observe': {
+      if (!isDone) return { at: 'take-back', noticed, work: own }
+      const made = observed(hostOf(state, environment), own)
+      return { at: 'start', noticed, work: { ...own, made } }
+    }
+    case 'start':
+      return { at: isDone ? 'retire' : 'take-back', noticed, work: own }
+    case 'retire':
+      return isDone ? { at: 'store', says: 'active', noticed, work: own } : idle(environment)
+    case 'take-back':
+      return isDone ? { at: 'store', says: 'failed', noticed, work: own } : idle(environment)
+    case 'settle-back':
+      if (!isDone) return idle(environment)
+      return rules.outcomeFirst
+        ? planAgain(own, noticed)
+        : { at: 'store', says: 'settled', noticed, work: own }
+    case 'otherwise-back':
+      return idle(environment)
+    case 'clear':
+      return idle(isDone ? noticed : environment)
   }
-  const says = {
-    start: null,
-    retire: 'active',
-    'take-back': 'failed',
-    'settle-back': 'settled',
-  } as const
-  const next: Saying | null = says[at]
-  if (next === null) return { at: 'retire', noticed, work: own, began: false }
-  return { at: 'store', says: next, noticed, work: own }
+}
+
+function withoutDelayed(state: State): State {
+  return { ...state, delayed: null }
 }
 
 function delayedSteps(world: World, state: State): Step[] {
   const { delayed } = state
   if (delayed === null) return []
-  const went = (next: State, result: Result): State =>
-    result === 'began'
-      ? { ...next, delayed: { ...delayed, began: true } }
-      : { ...next, delayed: null }
   return [
-    perform(world, state, { who: 'the late attempt', attempt: delayed, went }),
-    { what: 'the late attempt never comes', state: { ...state, delayed: null } },
+    perform(world, state, { who: 'the late attempt', attempt: delayed, went: withoutDelayed }),
+    { what: 'the late attempt never comes', state: withoutDelayed(state) },
   ]
 }
 
@@ -466,7 +476,7 @@ function joined(world: World, step: Step): Step {
   )
   if (at === -1) return step
   const [next] = promoterSteps(world, step.state, at as At).filter(
-    ({ what }) => !what.includes('loses its work'),
+    ({ what }) => !what.includes(lossMark),
   )
   if (next === undefined) return step
   const started = next.started ?? step.started

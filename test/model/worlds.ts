@@ -1,10 +1,8 @@
-import type { State } from './state.ts'
+import type { Extent } from './explore.ts'
+import { promotions } from './requests.ts'
 
-/**
- * What may happen in each world, beside two promoters and two hosts. Every state of every world is looked
- * at; one world with all of it at once has too many.
- */
-export const worlds: readonly { name: string; left: Partial<State['left']> }[] = [
+/** What may happen in each world, beside two promoters and two hosts. Every state of every world is looked at. */
+export const worlds: readonly (Extent & { name: string })[] = [
   { name: '2 requests, 2 crashes', left: { requests: 2, crashes: 2, delays: 0, denials: 0 } },
   {
     name: '2 requests, a crash, a late attempt',
@@ -17,5 +15,12 @@ export const worlds: readonly { name: string; left: Partial<State['left']> }[] =
   { name: '3 requests, a crash', left: { requests: 3, crashes: 1, delays: 0, denials: 0 } },
 ]
 
+/** All of it at once: minutes, so that `npm run model` has it and `npm test` does not. */
+export const wholeWorld: Extent & { name: string } = {
+  name: '3 keys, 2 crashes, a late attempt',
+  left: { requests: 3, crashes: 2, delays: 1, denials: 0 },
+  wishes: promotions,
+}
+
 /** Enough for every seeded fault. */
-export const seededWorld = { requests: 2, crashes: 1, delays: 1, denials: 1 }
+export const seededWorld: Extent = { left: { requests: 2, crashes: 1, delays: 1, denials: 1 } }

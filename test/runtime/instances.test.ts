@@ -124,7 +124,19 @@ test('an older epoch has no effect any more', async () => {
   expect(await codeOf(host.activities.startInstances({ ...request, ...old }))).toBe('fenced')
   expect(await codeOf(host.activities.stopInstances({ ...old, keep: [] }))).toBe('fenced')
   expect(await codeOf(host.activities.waitReady({ ...request, ...old, instances }))).toBe('fenced')
+  expect(await codeOf(host.activities.observe(old))).toBe('fenced')
   expect(await containersOf(host)).toEqual(names)
+})
+
+test('what a change has looked at is no longer ended by one before it', async () => {
+  const { request, instances } = await startGood()
+  const { instances: seen } = await host.activities.observe(effectOf(++epoch))
+  expect(seen.map(({ name, healthy }) => [name, healthy])).toEqual(
+    instances.map(({ name }) => [name, true]),
+  )
+  const late = host.activities.stopInstances({ ...effectOf(request.epoch), keep: [] })
+  expect(await codeOf(late)).toBe('fenced')
+  expect(await containersOf(host)).toEqual(instances.map((one) => one.name))
 })
 
 test('one epoch has one key', async () => {

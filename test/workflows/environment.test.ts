@@ -348,6 +348,20 @@ test.each(['waitReady', 'leaveEdge', 'stopInstances', 'recordActivation'])(
   },
 )
 
+test('what a change found and keeps is not ended by the late attempt of one before it', async () => {
+  await kiln.done(kiln.test, { kind: 'scale', instances: 2 })
+  const { epoch } = await kiln.state(kiln.test)
+  const { stopInstances } = kiln.host.activities()
+  const late = { environment: kiln.test, epoch, change: 'late', keep: [] }
+  const ended: unknown[] = []
+  kiln.stage.before('startInstances', async () => {
+    await stopInstances(late).catch((error: unknown) => ended.push(error))
+  })
+  await kiln.done(kiln.test, { kind: 'scale', instances: 3 })
+  expect(ended).toMatchObject([{ code: 'fenced' }])
+  expect(served()).toEqual([a, a, a])
+})
+
 test('what work that was lost twice left where nothing is active is what the host tells of, and ends', async () => {
   const { prod } = kiln
   await forgetIn('waitReady', () => kiln.ask(prod, promotion(a)), prod)

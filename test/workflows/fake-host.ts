@@ -69,7 +69,10 @@ export class FakeHost {
 
   activities(): RuntimeActivities & EdgeActivities {
     return {
-      observe: async ({ environment }) => ({ instances: this.running(environment) }),
+      observe: async (request) => {
+        if ('epoch' in request) this.take(request)
+        return { instances: this.running(request.environment) }
+      },
       startInstances: (request) => this.start(request),
       waitReady: async (request) => {
         this.take(request)
