@@ -4,6 +4,7 @@ import type { EdgeActivities } from '../src/edge/activities.ts'
 import type { InspectActivities } from '../src/inspect/activities.ts'
 import type { LedgerActivities } from '../src/ledger/activities.ts'
 import type { PromoteActivities } from '../src/promote/activities.ts'
+import type { DenialActivities } from '../src/promote/denial-activities.ts'
 import type { DeliveryActivities } from '../src/promote/delivery-activities.ts'
 import type { RegistryActivities } from '../src/registry/activities.ts'
 import type { RuntimeActivities } from '../src/runtime/activities.ts'
@@ -27,6 +28,7 @@ export const control = proxyActivities<
     PromoteActivities &
     RegistryActivities &
     DeliveryActivities &
+    DenialActivities &
     AnnouncementActivities
 >({
   taskQueue: 'control',
@@ -46,7 +48,7 @@ export const announcing = proxyActivities<AnnouncementActivities>({
 })
 
 /** Waits on other workflows: long, but only a heartbeat at work. */
-export const waiting = proxyActivities<DeliveryActivities>({
+export const waiting = proxyActivities<DeliveryActivities & DenialActivities>({
   taskQueue: 'control',
   startToCloseTimeout: '2 hours',
   heartbeatTimeout: '10 seconds',

@@ -1,4 +1,5 @@
 import { ApplicationFailure, patched } from '@temporalio/workflow'
+import { issuesKey } from '../src/domain/ledger.ts'
 import { servedBy } from '../src/domain/plan.ts'
 import type { ChangeRequest, Drift } from '../src/domain/request.ts'
 import type { ActivationBody, ChangeBody, FactOf } from '../src/domain/statement.ts'
@@ -43,7 +44,7 @@ export async function carryOut(work: Work): Promise<void> {
       control.recordChange({ request, body: decision.body }),
     )
     if (opened.kind === 'lost') continue
-    return perform(work, decision, opened.body)
+    if ((await perform(work, decision, opened.body)) === 'done') return
   }
   throw ApplicationFailure.nonRetryable(
     'other changes of this environment kept coming first',
@@ -59,9 +60,11 @@ async function perform(
   work: Work,
   decision: Extract<Decision, { kind: 'change' }>,
   change: ChangeBody,
-): Promise<void> {
+): Promise<'done' | 'plan again'> {
   const { operation } = work
+  if (change.changeKind === 'stop') return stop(work, change)
   const before = decision.active
+  if (change.changeKind === 'return') work.cancelled = () => false
   operation.result = { ...operation.result, epoch: change.epoch, digest: change.target.digest }
   let key: FactOf<'key'>
   let serving: readonly { name: string; id: string }[]
@@ -77,7 +80,10 @@ async function perform(
       instances: [],
       failure: { code: failure.code, message: failure.message.slice(0, 500) },
     })
-    return ended(operation, work.cancelled() ? 'cancelled' : 'failed', { failure })
+    // What was denied may not go on serving: the next plan stops it.
+    if (change.changeKind === 'return') return 'plan again'
+    ended(operation, work.cancelled() ? 'cancelled' : 'failed', { failure })
+    return 'done'
   }
   await retire(work, change, serving)
   const recorded = await recordOutcome(work, change, {
@@ -94,6 +100,22 @@ async function perform(
     result: { sequence: key.body.sequence, instances: serving.length },
   })
   if (change.changeKind === 'promotion') await promoteOnwards(operation, change)
+  return 'done'
+}
+
+/** What was denied ends without a successor; the edge answers 503 until something is promoted. */
+async function stop(work: Work, change: ChangeBody): Promise<'done'> {
+  await retire(work, change, [])
+  await recordOutcome(work, change, {
+    outcome: 'active',
+    serving: null,
+    instances: [],
+    failure: null,
+  })
+  ended(work.operation, 'succeeded', {
+    result: { epoch: change.epoch, digest: null, sequence: null, stopped: true },
+  })
+  return 'done'
 }
 
 /** What the next environment answers changes nothing here: this one is active, and that is on record. */
@@ -106,13 +128,13 @@ async function promoteOnwards(operation: Tracked, change: ChangeBody): Promise<v
   }
 }
 
-/** Promotions and rollbacks issue the environment's next key; other changes go on under the active one. */
+/** Other changes than those that issue the environment's next key go on under the active one. */
 async function issueKey(
   { operation, request }: Work,
   change: ChangeBody,
   active: FactOf<'key'> | null,
 ): Promise<FactOf<'key'>> {
-  if (change.changeKind !== 'promotion' && change.changeKind !== 'rollback') {
+  if (!issuesKey(change.changeKind)) {
     if (active === null) throw ApplicationFailure.nonRetryable('no key is active here', 'refused')
     return active
   }
@@ -235,7 +257,11 @@ async function settle(work: Work, open: Extract<Decision, { kind: 'open' }>): Pr
     outcome: 'failed',
     serving: servedBy(active),
     instances: [],
-    failure: { code: 'change_failed', message: 'the work in flight was lost; ended as failed' },
+    failure: {
+      // No fault of the artifact that a denial returns to: it is tried again.
+      code: change.changeKind === 'return' ? 'internal' : 'change_failed',
+      message: 'the work in flight was lost; ended as failed',
+    },
   })
   if (outcomeFirst) await reconcile(work, { change, before: active, outcome })
   else if (active !== null) work.notice(lostWork(change.change))

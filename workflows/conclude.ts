@@ -27,7 +27,10 @@ export async function conclude(
       })
     case 'nothing-to-do':
       return ended(operation, 'unchanged', {
-        result: { digest: decision.serving.digest, sequence: decision.serving.sequence },
+        result: {
+          digest: decision.serving?.digest ?? null,
+          sequence: decision.serving?.sequence ?? null,
+        },
       })
     case 'release':
       await step(operation, 'release', () =>

@@ -96,6 +96,8 @@ function answer(input: EnvironmentInput, list: WaitingList): void {
   setHandler(cancelUpdate, ({ operation, principal }) => {
     const verdict = authorize(principal, 'cancel', input.environment)
     if (!verdict.allowed) throw ApplicationFailure.nonRetryable(verdict.message, 'forbidden')
+    if (list.find(operation)?.kind === 'return')
+      throw ApplicationFailure.nonRetryable('what follows a denial cannot be cancelled', 'refused')
     return { state: list.cancel(operation) }
   })
 }

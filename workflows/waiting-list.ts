@@ -32,6 +32,7 @@ export class WaitingList {
   }
 
   checkRoom(request: ChangeRequest): void {
+    if (request.wish.kind === 'return') return
     if (this.find(request.id) === null && this.waiting.length >= waitingLimit) {
       throw ApplicationFailure.nonRetryable(
         `${this.waiting.length} requests wait already`,
@@ -44,7 +45,10 @@ export class WaitingList {
   add(request: ChangeRequest): void {
     if (this.find(request.id) !== null) return
     if (request.wish.kind === 'promotion') this.supersede(request)
-    this.waiting.push({ request, operation: begin(request) })
+    const waiting = { request, operation: begin(request) }
+    // What was denied is taken away before anything else is done.
+    if (request.wish.kind === 'return') this.waiting.unshift(waiting)
+    else this.waiting.push(waiting)
   }
 
   cancel(id: string): Operation['state'] {

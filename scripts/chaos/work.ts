@@ -52,6 +52,7 @@ export function openWork(context: Context) {
       rollback: () => rollback(context),
       release: () => release(context),
       scale: () => scale(context),
+      revoke: () => revoke(context, made),
       drift: () => drift(context),
       /** A digest that nobody built may be nowhere. */
       refusal: async () => {
@@ -126,6 +127,27 @@ async function scale(context: Context): Promise<void> {
   const { instances } = await context.session.call((api) => api.environment(prod))
   const body = { instances: instances.wanted > 2 ? 2 : 3, reason }
   succeeded(await carriedOut(context, (api, options) => api.scale({ ...prod, body }, options)))
+}
+
+/** Denies what prod has: each environment that serves it returns, and goes on by itself after a release. */
+async function revoke(context: Context, made: Made): Promise<void> {
+  const { session } = context
+  const { active, rollbackTo } = await session.call((api) => api.environment(prod))
+  if (active === null || rollbackTo === null) return
+  const { digest } = active
+  const body = { subject: { kind: 'artifact', digest } as const, reason }
+  succeeded(await carriedOut(context, (api, options) => api.revoke({ body }, options)))
+  made.good.splice(0, made.good.length, ...made.good.filter((one) => one !== digest))
+  for (const environment of ['dev', 'test', 'prod']) {
+    const at = { params: { app: 'hello', environment }, query: {} }
+    const { hold } = await session.call((api) => api.environment(at))
+    if (hold === null) continue
+    succeeded(
+      await carriedOut(context, (api, options) =>
+        api.release({ ...at, body: { reason } }, options),
+      ),
+    )
+  }
 }
 
 /** A commit whose dependencies are not those of its lock: its build ends, and that is on record. */

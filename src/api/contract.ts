@@ -2,6 +2,7 @@ import { z } from 'zod'
 import type { Answer, Input, Route } from './route.ts'
 import {
   delivery,
+  denying,
   document,
   environmentParams,
   get,
@@ -176,6 +177,8 @@ export const routes = {
     body: z.strictObject({ reason, alarm: z.boolean().default(false) }),
   },
   scan: scanning,
+
+  revoke: denying,
 
   artifacts: {
     ...get,

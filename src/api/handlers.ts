@@ -70,6 +70,9 @@ function operationHandlers({ operations, logs }: Ports, streams: OpenStreams) {
     startRebuild: async ({ asked, body }) => ({
       operation: await operations.startRebuild(await asked(), body),
     }),
+    revoke: async ({ asked, body }) => ({
+      operation: await operations.revoke(await asked(), body),
+    }),
     buildLog: async ({ params, query }) =>
       found(await logs.build(params.id, query.tail), `log of ${params.id}`),
     operations: ({ query }) => operations.list(pageOf(query)),

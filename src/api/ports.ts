@@ -1,4 +1,5 @@
 import type { z } from 'zod'
+import type { DeniedSubject } from '../domain/denial.ts'
 import type { Digest } from '../domain/digest.ts'
 import type { EnvironmentName } from '../domain/name.ts'
 import type { Operation } from '../domain/operation.ts'
@@ -38,6 +39,8 @@ export interface Operations {
     build: { repository: string; revision: string; useCache: boolean; app?: string | undefined },
   ): Promise<Operation>
   startRebuild(asked: Asked, rebuild: { digest: Digest }): Promise<Operation>
+  /** Denies it for good, and has every environment that serves it return from it. */
+  revoke(asked: Asked, denial: { subject: DeniedSubject; reason: string }): Promise<Operation>
   promote(
     asked: Asked,
     change: { environment: EnvironmentName; digest: Digest; reason: string },

@@ -21,13 +21,13 @@ const artifactParams = z.strictObject({
     .regex(/^(sha256:)?[0-9a-f]{6,64}$/, 'write a digest, or at least its first 6 characters'),
 })
 /** The log keeps why; a person who gives no reason is on record with this one. */
-export const reason = z
+const givenReason = z
   .string()
   .min(1)
   .max(500)
   .regex(plainLine, 'write one line without control or direction characters')
   .refine(isPlainLine, 'holds half a letter')
-  .default('no reason given')
+export const reason = givenReason.default('no reason given')
 export const tailLines = z.coerce.number().int().min(1).max(10_000).default(200)
 export const tilePath = z.strictObject({
   '*': z
@@ -85,3 +85,16 @@ export const delivery = z.strictObject({
   useCache: z.boolean().default(true),
   app: views.appLabel.optional(),
 })
+
+/** A denial is for good: it needs a reason. */
+export const denying = {
+  ...post,
+  path: `${prefix}/denials`,
+  summary: 'Deny something for good; every environment that serves it returns from it, or stops',
+  body: z.strictObject({
+    subject: z.discriminatedUnion('kind', [
+      z.strictObject({ kind: z.literal('artifact'), digest: views.digest }),
+    ]),
+    reason: givenReason,
+  }),
+} as const

@@ -24,6 +24,8 @@ const changeKind = z.enum([
   'scale',
   'replacement',
   'rotation',
+  'return',
+  'stop',
 ] satisfies ChangeKind[])
 
 /** The codes of src/domain/error.ts; the cast is safe because that table is the list. */
@@ -60,6 +62,9 @@ const operationKinds = [
   'release',
   'replacement',
   'rotation',
+  'revocation',
+  'return',
+  'stop',
   'watch',
 ] as const satisfies readonly OperationKind[]
 
@@ -92,6 +97,8 @@ export const operation = z
   })
   .meta({ id: 'Operation' }) satisfies z.ZodType<Operation>
 
+const denied = z.object({ reason: z.string(), by: z.string(), since: time }).nullable()
+
 export const environmentTile = z
   .object({
     name: environmentName,
@@ -110,13 +117,15 @@ export const environmentTile = z
         commit: z.string(),
         subject: z.string(),
         since: time,
+        /** Set while it still serves what was denied: it is being taken away. */
+        denied,
       })
       .nullable(),
     instances: z.object({ wanted: count, min: count, max: count }),
     hold: z
       .object({ change: z.string(), reason: z.string(), by: z.string(), since: time })
       .nullable(),
-    /** Replacing did not help: Kiln tries again only after longer and longer pauses. */
+    /** A person has to look: replacing did not help, or what was denied was stopped and nothing took its place. */
     alarm: z
       .object({ change: z.string(), cause: z.string(), since: time, message: z.string() })
       .nullable(),
@@ -213,7 +222,7 @@ export const artifact = z
     committedAt: time,
     sealedAt: time,
     template: z.object({ name: z.string(), lock: digest }),
-    denied: z.object({ reason: z.string(), by: z.string(), since: time }).nullable(),
+    denied,
     /** Where it is active now. */
     environments: z.array(environmentName),
   })

@@ -4,7 +4,7 @@ import { KilnError } from '../domain/error.ts'
 import { parseEnvironmentName } from '../domain/name.ts'
 import { hasEnded, type Operation } from '../domain/operation.ts'
 import { showFailure } from './failure.ts'
-import { detachedExit, exitOf, fields, nextCommand, sentence } from './outcome.ts'
+import { detachedExit, exitOf, fields, nextCommand, reached, sentence } from './outcome.ts'
 import { createProgress, type Progress } from './progress.ts'
 import type { Session } from './session.ts'
 import { ago, cleanLine } from './text.ts'
@@ -129,20 +129,30 @@ async function conclude(session: Session, ending: Ending, last: Operation): Prom
     const why = ending === 'detached' ? 'you left' : 'the wait is over'
     output.talk(`${why}; the work goes on`)
     output.talk(`  watch it: kiln follow ${last.id}`)
-    output.talk(`  stop it:  kiln cancel ${last.id}`)
+    if (last.kind !== 'revocation') output.talk(`  stop it:  kiln cancel ${last.id}`)
     if (!session.stream) await session.print({ operation: last, ending }, () => undefined)
     return ending === 'detached' ? detachedExit : exitOfTimeout
   }
   if (!session.stream) {
-    await session.print({ operation: last }, () =>
-      output.data(session.cli.io.stdout.isTTY === true ? cleanLine(sentence(last)) : fields(last)),
-    )
+    await session.print({ operation: last }, () => showEnd(session, last))
   }
   if (last.failure !== null) showFailure(output, last.failure, nextCommand(last))
   else if (session.cli.io.stdout.isTTY !== true && session.progress !== 'json') {
     output.talk(cleanLine(sentence(last)))
   }
   return exitOf(last)
+}
+
+function showEnd({ cli, output }: Session, last: Operation): void | Promise<void> {
+  const terminal = cli.io.stdout.isTTY === true
+  if (last.kind !== 'revocation')
+    return output.data(terminal ? cleanLine(sentence(last)) : fields(last))
+  const { by, since, reason } = last.result
+  if (since !== undefined)
+    output.talk(cleanLine(`denied since ${String(since)} by ${String(by)}: ${String(reason)}`))
+  const rows = reached(last)
+  if (rows.length === 0) output.talk('no environment served it')
+  return output.table(['environment', 'what became of it'], rows)
 }
 
 const exitOfTimeout = 7

@@ -49,6 +49,13 @@ export function sentence({ subject, state, kind, result }: Operation): string {
   }
 }
 
+/** Of a revocation: each environment that served what was denied, and what became of it. */
+export function reached({ result }: Operation): [environment: string, end: string][] {
+  return Object.entries(result)
+    .filter(([name]) => name.includes('/'))
+    .map(([name, end]) => [name, String(end)])
+}
+
 /** The same for a program: id, state, digest in full or `-`. */
 export function fields({ id, state, result }: Operation): string {
   return [id, state, result['digest'] ?? '-'].join('\t')

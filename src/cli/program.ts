@@ -17,6 +17,7 @@ import { rebuild } from './verbs/rebuild.ts'
 import { recovery } from './verbs/recovery.ts'
 import { release } from './verbs/release.ts'
 import { repository } from './verbs/repository.ts'
+import { revoke } from './verbs/revoke.ts'
 import { rollback } from './verbs/rollback.ts'
 import { scale } from './verbs/scale.ts'
 import { scan } from './verbs/scan.ts'
@@ -39,6 +40,7 @@ const verbs: readonly Verb[] = [
   promote,
   rollback,
   release,
+  revoke,
   scale,
   scan,
   secret,

@@ -11,6 +11,7 @@ export const verbs = [
   'rotate',
   'replace',
   'release',
+  'revoke',
   'scan',
   'cancel',
 ] as const

@@ -1,8 +1,8 @@
-import type { Digest } from './digest.ts'
+import { shortDigest, type Digest } from './digest.ts'
 import { GrowingMap } from './growing-map.ts'
 import type { EnvironmentName } from './name.ts'
 import { causeOfRule, type Alarm, type Replacement } from './replacement-budget.ts'
-import type { ChangeBody, DriftCause, Fact, FactOf, Leaf } from './statement.ts'
+import type { ChangeBody, ChangeKind, DriftCause, Fact, FactOf, Leaf } from './statement.ts'
 
 /** One environment as the log's order leaves it. */
 export type EnvironmentState = {
@@ -99,7 +99,7 @@ function takesKey(state: EnvironmentState, { body }: FactOf<'key'>): boolean {
   const { open } = state
   return (
     open !== null &&
-    (open.body.changeKind === 'promotion' || open.body.changeKind === 'rollback') &&
+    issuesKey(open.body.changeKind) &&
     state.pending === null &&
     body.epoch === open.body.epoch &&
     body.sequence === state.sequence + 1 &&
@@ -115,35 +115,46 @@ function takesActivation(state: EnvironmentState, fact: FactOf<'activation'>): b
     fact.body.epoch === state.open.body.epoch &&
     fact.body.change === state.open.body.change &&
     fact.body.key === (state.pending?.leaf ?? null) &&
-    !(fact.body.outcome === 'active' && needsKey(state.open) && state.pending === null)
+    !(
+      fact.body.outcome === 'active' &&
+      issuesKey(state.open.body.changeKind) &&
+      state.pending === null
+    )
   )
 }
 
-function needsKey(change: FactOf<'change'>): boolean {
-  return change.body.changeKind === 'promotion' || change.body.changeKind === 'rollback'
+/** Changes that issue the environment's next key; the others go on under the active one, or under none. */
+export function issuesKey(kind: ChangeKind): boolean {
+  return kind === 'promotion' || kind === 'rollback' || kind === 'return'
+}
+
+/** Changes that take an environment back hold it, so that what was taken away does not come again by itself. */
+function holds(kind: ChangeKind): boolean {
+  return kind === 'rollback' || kind === 'return' || kind === 'stop'
 }
 
 function afterActivation(state: EnvironmentState, fact: FactOf<'activation'>): EnvironmentState {
   const closed = { ...state, open: null, pending: null, closed: state.open, outcome: fact }
   const { open, pending } = state
   if (fact.body.outcome === 'failed' || open === null) return closed
-  const active = pending ?? state.active
-  return {
+  const { change, changeKind, instances, reason, requestedBy: by } = open.body
+  const { time: since } = fact
+  const after = {
     ...closed,
-    ...(open.body.changeKind === 'replacement' ? {} : { replacements: [], alarm: null }),
-    active,
-    good: pending === null ? state.good : [...state.good, pending],
+    ...(changeKind === 'replacement' ? {} : { replacements: [], alarm: null }),
     running: fact.body.instances,
-    instances: open.body.instances,
-    hold:
-      open.body.changeKind === 'rollback'
-        ? {
-            change: open.body.change,
-            reason: open.body.reason,
-            by: open.body.requestedBy,
-            since: fact.time,
-          }
-        : state.hold,
+    hold: holds(changeKind) ? { change, reason, by, since } : state.hold,
+  }
+  if (changeKind === 'stop') {
+    // How many shall run is kept for what comes next.
+    const message = `${shortDigest(open.body.target.digest)} was denied, and there is nothing to return to: ${reason}`
+    return { ...after, active: null, alarm: { change, cause: 'denied', since, message } }
+  }
+  return {
+    ...after,
+    active: pending ?? state.active,
+    good: pending === null ? state.good : [...state.good, pending],
+    instances,
   }
 }
 

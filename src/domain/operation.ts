@@ -22,6 +22,9 @@ export type OperationKind =
   | 'release'
   | 'replacement'
   | 'rotation'
+  | 'revocation'
+  | 'return'
+  | 'stop'
   | 'watch'
 
 export type OperationState =

@@ -23,7 +23,7 @@ export type RefusalRule =
 /** What a change will do, decided before anything is done. Its digest is what keys and changes carry. */
 export type Plan =
   | { kind: 'change'; body: Omit<ChangeBody, 'change' | 'reason' | 'requestedBy' | 'plan'> }
-  | { kind: 'nothing-to-do'; serving: Served }
+  | { kind: 'nothing-to-do'; serving: Served | null }
   | { kind: 'refused'; rule: RefusalRule; message: string; fix?: string }
 
 function refused(
@@ -48,7 +48,7 @@ function clamp(count: number, { min, max }: InstanceRange): number {
 
 type ChangePart = Pick<ChangeBody, 'changeKind' | 'target' | 'instances' | 'rollbackTo'>
 
-function change(state: EnvironmentState, part: ChangePart): Plan {
+export function change(state: EnvironmentState, part: ChangePart): Plan {
   return {
     kind: 'change',
     body: {
@@ -107,7 +107,7 @@ function promotable(
 }
 
 /** Two environments at one route would share its requests: the one that has it keeps it. */
-function routeTaken(
+export function routeTaken(
   ledger: Ledger,
   environment: EnvironmentName,
   target: { digest: Digest; definition: Digest },
@@ -152,7 +152,7 @@ export function planPromotion(
   })
 }
 
-function pair(key: FactOf<'key'>): string {
+export function pair(key: FactOf<'key'>): string {
   return `${key.body.digest} ${key.body.definition}`
 }
 

@@ -3,8 +3,16 @@ import type { DriftCause } from './statement.ts'
 /** A replacement that was begun, and what it was begun for. */
 export type Replacement = { at: string; causes: readonly DriftCause[] }
 
-/** Kiln stopped replacing by itself at its former pace. */
-export type Alarm = { change: string; cause: DriftCause; since: string; message: string }
+/**
+ * A person has to look: Kiln stopped replacing by itself at its former pace, or (`denied`) stopped what
+ * may not run any more and had nothing to return to.
+ */
+export type Alarm = {
+  change: string
+  cause: DriftCause | 'denied'
+  since: string
+  message: string
+}
 
 /** So many replacements for one cause within the window; then an alarm, and longer and longer pauses. */
 export const replacementBudget = {

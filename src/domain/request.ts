@@ -10,6 +10,8 @@ export type Wish =
   | { kind: 'replacement'; drifts: readonly Drift[] }
   /** New instances for all, with the secrets that the host has now. */
   | { kind: 'rotation' }
+  /** Away from what was denied: to the stored rollback target, or to nothing. */
+  | { kind: 'return' }
   /** Lifts a rollback's hold, or the alarm of an environment. */
   | { kind: 'release'; alarm?: true }
 

@@ -50,7 +50,15 @@ export type RejectedBody = {
   message: string
 }
 
-export type ChangeKind = 'promotion' | 'rollback' | 'scale' | 'replacement' | 'rotation'
+/** `return` and `stop` follow a denial: to the stored rollback target, or to nothing where there is none. */
+export type ChangeKind =
+  | 'promotion'
+  | 'rollback'
+  | 'scale'
+  | 'replacement'
+  | 'rotation'
+  | 'return'
+  | 'stop'
 
 /** record role: the environment's next epoch is taken. Subject: the artifact that shall serve. */
 export type ChangeBody = {

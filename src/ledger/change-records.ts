@@ -46,6 +46,8 @@ export async function issueKey(
   const sealed = known.sealed.get(digest)
   if (sealed === undefined)
     throw new KilnError('refused', `${digest} is not sealed`, { place: 'not-sealed' })
+  if (known.denied.has(digest))
+    throw new KilnError('refused', `${digest} was denied`, { place: 'denied' })
   const issued = state.pending ?? null
   const decided = await dependencies.decide({
     id: `key ${change.environment} ${change.epoch}`,

@@ -8,6 +8,7 @@ import type { CheckedTemplate } from '../domain/template.ts'
 import { ledgerActivities } from '../ledger/activities.ts'
 import type { WebhookMemory } from '../ledger/index-webhooks.ts'
 import { promoteActivities } from '../promote/activities.ts'
+import { denialActivities } from '../promote/denial-activities.ts'
 import { deliveryActivities } from '../promote/delivery-activities.ts'
 import { promotionPolicy, promotionPolicyDigest } from '../promote/policy.ts'
 import { registryActivities } from '../registry/activities.ts'
@@ -76,6 +77,12 @@ export async function controlActivities({ context, owned, engine, webhooks, vers
       digestOfJson,
       templates: templatesIn(store),
       engine: { build: engine.build, deliver: (request) => deliver(engine, request, now()) },
+    }),
+    ...denialActivities({
+      ledger: ledger.refresh,
+      request: engine.request,
+      cancel: engine.cancelChange,
+      ended: engine.changeEnded,
     }),
     ...registryActivities({ store }),
     ...announcements(context, webhooks),

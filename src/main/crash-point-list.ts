@@ -3,6 +3,7 @@ import type { EdgeActivities } from '../edge/activities.ts'
 import type { InspectActivities } from '../inspect/activities.ts'
 import type { LedgerActivities } from '../ledger/activities.ts'
 import type { PromoteActivities } from '../promote/activities.ts'
+import type { DenialActivities } from '../promote/denial-activities.ts'
 import type { DeliveryActivities } from '../promote/delivery-activities.ts'
 import type { RegistryActivities } from '../registry/activities.ts'
 import type { RuntimeActivities } from '../runtime/activities.ts'
@@ -37,6 +38,9 @@ const server = {
   recordDrifts: true,
   recordRelease: true,
   recordRefusal: true,
+  recordDenial: true,
+  returnDenied: true,
+  awaitReturn: true,
   publishArtifact: true,
   attachBundle: true,
   recordHint: true,
@@ -46,6 +50,7 @@ const server = {
     PromoteActivities &
     RegistryActivities &
     DeliveryActivities &
+    DenialActivities &
     AnnouncementActivities
 >
 

@@ -1,7 +1,6 @@
 import {
   WithStartWorkflowOperation,
   WorkflowFailedError,
-  WorkflowNotFoundError,
   WorkflowUpdateFailedError,
   type Client,
 } from '@temporalio/client'
@@ -21,30 +20,30 @@ import type { EnvironmentInput } from '../../workflows/environment.ts'
 import type { ScanInput } from '../../workflows/scan-environment.ts'
 import type { ScanAnswer } from '../runtime/scan-activities.ts'
 import type { RebuildInput } from '../../workflows/rebuild-artifact.ts'
+import { engineDenials } from './engine-denials.ts'
+import {
+  ignoreMissing,
+  ignoreStarted,
+  once,
+  query,
+  taskQueue,
+  type Workflows,
+} from './engine-parts.ts'
 import { environmentWorkflowId } from './operation-ids.ts'
 
 /** Kiln's use of Temporal: starts and asks workflows; one place knows their names and ids. */
 export type Engine = ReturnType<typeof createEngine>
 
-const taskQueue = 'control'
-/** A workflow that runs is joined, one that ended well is not run again, one that failed may be. */
-const once = {
-  taskQueue,
-  workflowIdConflictPolicy: 'USE_EXISTING',
-  workflowIdReusePolicy: 'ALLOW_DUPLICATE_FAILED_ONLY',
-} as const
-
 export function createEngine({ client, host }: { client: Client; host: string }) {
   const { workflow } = client
   return {
     ...changes(workflow, host),
+    ...engineDenials(workflow),
     ...builds(workflow),
     ...looks(workflow),
     ...hosts(workflow, host),
   }
 }
-
-type Workflows = Client['workflow']
 
 /** Requests to environments. */
 function changes(workflow: Workflows, host: string) {
@@ -219,10 +218,10 @@ function looks(workflow: Workflows) {
       return { attempt: activity.attempt ?? 1, error: activity.lastFailure?.message ?? null }
     },
 
-    /** Ids of the newest deliveries, builds and rebuilds. */
+    /** Ids of the newest deliveries, builds, rebuilds and revocations. */
     async recent(limit: number): Promise<string[]> {
       const ids: string[] = []
-      const kinds = `WorkflowType IN ('deliverCommit', 'rebuildArtifact')`
+      const kinds = `WorkflowType IN ('deliverCommit', 'rebuildArtifact', 'revoke')`
       for await (const one of workflow.list({ query: kinds, pageSize: limit })) {
         ids.push(one.workflowId)
         if (ids.length >= limit) break
@@ -230,23 +229,6 @@ function looks(workflow: Workflows) {
       return ids
     },
   }
-}
-
-async function query<T>(answer: Promise<unknown>): Promise<T | null> {
-  const value = await answer.catch(ignoreMissing)
-  return (value ?? null) as T | null
-}
-
-function ignoreMissing(error: unknown): undefined {
-  if (error instanceof WorkflowNotFoundError) return undefined
-  throw error
-}
-
-/** It ended well before: its result stands. */
-function ignoreStarted(error: unknown): undefined {
-  if (error instanceof Error && error.name === 'WorkflowExecutionAlreadyStartedError')
-    return undefined
-  throw error
 }
 
 async function resultOf<T>(result: Promise<T>): Promise<T> {

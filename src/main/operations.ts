@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Asked, Operations, Page, PageRequest } from '../api/ports.ts'
 import { authorize } from '../domain/authorize.ts'
+import { subjectText } from '../domain/denial.ts'
 import { KilnError } from '../domain/error.ts'
 import type { Ledger } from '../domain/ledger.ts'
 import { hasEnded, type Operation, type Step } from '../domain/operation.ts'
@@ -33,6 +34,7 @@ export function createOperations(dependencies: Dependencies): Operations {
   }
   return {
     ...starts(dependencies),
+    ...revocations(dependencies),
     async cancel({ principal }, id) {
       const operation = await get(id)
       if (operation === undefined || hasEnded(operation)) return operation
@@ -59,6 +61,8 @@ async function cancelOwn(
 ): Promise<void> {
   const verdict = authorize(principal, 'cancel', operation.subject)
   if (!verdict.allowed) throw new KilnError('forbidden', verdict.message, { place: verdict.rule })
+  if (operation.kind === 'revocation')
+    throw new KilnError('refused', 'a denial cannot be withdrawn', { place: 'revocation' })
   const { build } = operation.result
   if (operation.kind === 'delivery' && typeof build === 'string') await engine.cancelWorkflow(build)
   await engine.cancelWorkflow(operation.id)
@@ -75,11 +79,7 @@ type Starts = Pick<
 >
 
 function starts({ engine, ledger, now }: Dependencies): Starts {
-  const must = async (id: string): Promise<Operation> => {
-    const operation = await readOperation(engine, id)
-    if (operation === undefined) throw new KilnError('internal', `operation ${id} was not taken up`)
-    return operation
-  }
+  const must = (id: string) => taken(engine, id)
   const change = async (
     asked: Asked,
     part: { environment: ChangeRequest['environment']; wish: Wish; reason: string },
@@ -131,6 +131,17 @@ function starts({ engine, ledger, now }: Dependencies): Starts {
   }
 }
 
+function revocations({ engine, now }: Dependencies): Pick<Operations, 'revoke'> {
+  return {
+    async revoke({ principal, id: asked }, { subject, reason }) {
+      const id = `revocation.${tailFrom(asked, subjectText(subject))}`
+      const requestedAt = now().toISOString()
+      await engine.startRevocation({ id, subject, reason, principal, requestedAt })
+      return taken(engine, id)
+    },
+  }
+}
+
 /** An environment that no artifact's kiln.yaml names is a mistake in the request, not a wish. */
 function mustBeKnown(ledger: Ledger, environment: string): void {
   const known = [...ledger.sealed.values()].flatMap(({ body }) =>
@@ -144,6 +155,12 @@ function mustBeKnown(ledger: Ledger, environment: string): void {
         ? 'build a commit first: kiln build <repository>@<commit>'
         : `there are: ${names}`,
   })
+}
+
+async function taken(engine: Engine, id: string): Promise<Operation> {
+  const operation = await readOperation(engine, id)
+  if (operation === undefined) throw new KilnError('internal', `operation ${id} was not taken up`)
+  return operation
 }
 
 async function readOperation(engine: Engine, id: string): Promise<Operation | undefined> {

@@ -1,4 +1,6 @@
 import type { HistoryEntry, Page, PageRequest, ServerStatus, Views } from '../api/ports.ts'
+import { shortDigest } from '../domain/digest.ts'
+import type { Ledger } from '../domain/ledger.ts'
 import type { EnvironmentName } from '../domain/name.ts'
 import { readState } from '../edge/state.ts'
 import type { Entrance } from '../edge/entrance.ts'
@@ -93,7 +95,7 @@ async function status({
   startedAt,
 }: Omit<Input, 'history' | 'engine'> & { startedAt: string }): Promise<ServerStatus> {
   const { state } = readSupervisorState(context.config.home)
-  const { size, environments } = await owned.ledger.refresh()
+  const known = await owned.ledger.refresh()
   return {
     version,
     startedAt,
@@ -103,10 +105,20 @@ async function status({
       detail: lastExit,
     })),
     versions: { node: process.version },
-    ledger: { origin: context.config.origin, size },
-    alarms: [...environments.values()].flatMap(({ environment, alarm }) =>
-      alarm === null ? [] : [{ environment, since: alarm.since, message: alarm.message }],
-    ),
+    ledger: { origin: context.config.origin, size: known.size },
+    alarms: alarmsOf(known),
     entrance: await entranceOf(context),
   }
+}
+
+/** What a person has to look at: an alarm, and what still serves although it was denied. */
+function alarmsOf({ denied, environments }: Ledger): ServerStatus['alarms'] {
+  return [...environments.values()].flatMap(({ active, alarm, environment }) => {
+    const denial = active === null ? undefined : denied.get(active.body.digest)
+    if (active === null || denial === undefined)
+      return alarm === null ? [] : [{ environment, since: alarm.since, message: alarm.message }]
+    const { reason, requestedBy } = denial.body
+    const message = `still serves ${shortDigest(active.body.digest)}, denied by ${requestedBy}: ${reason}`
+    return [{ environment, since: denial.time, message }]
+  })
 }

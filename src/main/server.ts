@@ -2,6 +2,7 @@ import { writeFile } from 'node:fs/promises'
 import type { Webhooks } from '../api/ports.ts'
 import { createApi } from '../api/server.ts'
 import { admissibleAnywhere } from '../domain/ledger.ts'
+import { servesDenied } from '../domain/plan-return.ts'
 import { credentialAccess } from '../registry/access.ts'
 import { createRegistry, type Registry } from '../registry/server.ts'
 import { readSecretFile } from '../store/secret-file.ts'
@@ -89,10 +90,13 @@ await runProcess('server', async (context) => {
   }
 })
 
-/** What the log says is open must get an outcome, also when the work in flight was lost. */
+/** What the log says is open must get an outcome, and what was denied must go, also when the work in flight was lost. */
 async function wakeOpenChanges({ ledger }: OwnedLedger, engine: Engine): Promise<void> {
-  for (const { environment, open } of (await ledger.refresh()).environments.values()) {
-    if (open !== null) await engine.wake(environment, open.body.change)
+  const known = await ledger.refresh()
+  for (const state of known.environments.values()) {
+    const { closed, environment, open } = state
+    const change = open ?? (servesDenied(known, state) ? closed : null)
+    if (change !== null) await engine.wake(environment, change.body.change)
   }
 }
 

@@ -184,7 +184,21 @@ function outcomeOf({ closed, outcome }: EnvironmentState): EnvironmentTile['outc
 function activeOf(known: Ledger, key: FactOf<'key'> | null): EnvironmentTile['active'] {
   if (key === null) return null
   const { sequence, digest, commit } = key.body
-  return { sequence, digest, commit, subject: subjectOf(known, digest), since: key.time }
+  return {
+    sequence,
+    digest,
+    commit,
+    subject: subjectOf(known, digest),
+    since: key.time,
+    denied: denialOf(known, digest),
+  }
+}
+
+function denialOf(known: Ledger, digest: Digest): Artifact['denied'] {
+  const denial = known.denied.get(digest)
+  if (denial === undefined) return null
+  const { body, time } = denial
+  return { reason: body.reason, by: body.requestedBy, since: time }
 }
 
 function subjectOf(known: Ledger, digest: Digest): string {
@@ -247,7 +261,6 @@ function artifactOf(known: Ledger, sealed: FactOf<'sealed'>): Artifact {
   const { app, build, source, template } = sealed.body
   const digest = sealed.artifact
   if (digest === null) throw new KilnError('ledger_corrupt', 'a sealed record names no artifact')
-  const denial = known.denied.get(digest)
   return {
     digest,
     app,
@@ -258,10 +271,7 @@ function artifactOf(known: Ledger, sealed: FactOf<'sealed'>): Artifact {
     committedAt: new Date(source.committedAt * 1000).toISOString(),
     sealedAt: sealed.time,
     template,
-    denied:
-      denial === undefined
-        ? null
-        : { reason: denial.body.reason, by: denial.body.requestedBy, since: denial.time },
+    denied: denialOf(known, digest),
     environments: [...known.environments.values()]
       .filter((state) => state.active?.body.digest === digest)
       .map((state) => state.environment),

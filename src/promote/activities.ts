@@ -14,8 +14,9 @@ import {
   type Plan,
 } from '../domain/plan.ts'
 import { replacementVerdict } from './replacements.ts'
+import { planReturn } from '../domain/plan-return.ts'
 import { changeId, tailOf, type ChangeRequest, type Drift, type Wish } from '../domain/request.ts'
-import type { ChangeBody, FactOf, Served } from '../domain/statement.ts'
+import type { ChangeBody, ChangeKind, FactOf, Served } from '../domain/statement.ts'
 
 /** What an environment's workflow is told to do about a request. */
 export type Decision =
@@ -29,7 +30,7 @@ export type Decision =
   | { kind: 'release'; hold: string }
   /** What lost work left is ended, as the change that ended last would have done it. */
   | { kind: 'nothing-serves'; change: ChangeBody }
-  | { kind: 'nothing-to-do'; serving: Served }
+  | { kind: 'nothing-to-do'; serving: Served | null }
   | { kind: 'refused'; rule: string; message: string; fix: string | null }
 
 type Dependencies = {
@@ -45,6 +46,17 @@ type Dependencies = {
   now: () => Date
 }
 
+/** How much space a change needs to begin; what was denied does not go on for want of any. */
+const roomFor = {
+  promotion: 'work',
+  scale: 'work',
+  rotation: 'work',
+  rollback: 'mending',
+  replacement: 'mending',
+  return: null,
+  stop: null,
+} as const satisfies Record<ChangeKind, 'work' | 'mending' | null>
+
 export type PromoteActivities = ReturnType<typeof promoteActivities>
 
 const verbOf = {
@@ -54,6 +66,8 @@ const verbOf = {
   replacement: 'replace',
   rotation: 'rotate',
   release: 'release',
+  // The denial itself is what a person needs the right for; it is on record by now.
+  return: 'replace',
 } as const satisfies Record<Wish['kind'], Verb>
 
 export function promoteActivities(dependencies: Dependencies) {
@@ -63,8 +77,8 @@ export function promoteActivities(dependencies: Dependencies) {
     async decideChange(request: ChangeRequest): Promise<Decision> {
       const decision = decide(await ledger(), request, { digestOfJson, now: now() })
       if (decision.kind !== 'change') return decision
-      const mends = request.wish.kind === 'rollback' || request.wish.kind === 'replacement'
-      const fault = await dependencies.room(mends ? 'mending' : 'work')
+      const need = roomFor[decision.body.changeKind]
+      const fault = need === null ? undefined : await dependencies.room(need)
       if (fault !== undefined) return withoutRoom(fault)
       if (request.wish.kind !== 'rotation') return decision
       const { secrets } = await dependencies.definition(decision.body.target.definition)
@@ -139,7 +153,8 @@ export function decide(
   if (state.open !== null) {
     return { kind: 'open', change: state.open.body, active: state.active }
   }
-  const before = wish.kind === 'replacement' ? unreplaced(state, wish.drifts, now) : null
+  const mends = wish.kind === 'replacement' && !isDenied(ledger, environment)
+  const before = mends ? unreplaced(state, wish.drifts, now) : null
   if (before !== null) return before
   const plan = planOf(ledger, environment, wish)
   switch (plan.kind) {
@@ -208,6 +223,12 @@ function concerns({ running }: EnvironmentState, drifts: readonly Drift[]): bool
   )
 }
 
+/** Then no replacement mends it: what follows is what follows the denial. */
+function isDenied(ledger: Ledger, environment: EnvironmentName): boolean {
+  const { active } = environmentOf(ledger, environment)
+  return active !== null && ledger.denied.has(active.body.digest)
+}
+
 function planOf(
   ledger: Ledger,
   environment: EnvironmentName,
@@ -221,7 +242,11 @@ function planOf(
     case 'scale':
       return planScale(ledger, environment, wish)
     case 'replacement':
-      return planReplacement(ledger, environment)
+      return isDenied(ledger, environment)
+        ? planReturn(ledger, environment)
+        : planReplacement(ledger, environment)
+    case 'return':
+      return planReturn(ledger, environment)
     case 'rotation':
       return planRotation(ledger, environment)
   }

@@ -16,6 +16,7 @@ const params = {
 const bodies: Partial<Record<RouteName, object>> = {
   startBuild: { repository: '/srv/hello', revision: 'main' },
   startRebuild: { digest: testDigest('a1') },
+  revoke: { subject: { kind: 'artifact', digest: testDigest('a1') }, reason: 'leaked' },
   promote: { digest: testDigest('a1') },
   rollback: {},
   scale: { instances: 2 },

@@ -59,6 +59,7 @@ export function testEnvironment(
       commit: 'b2c0ffee'.padEnd(40, '0'),
       subject: 'second commit',
       since: '2026-11-20T11:00:00Z',
+      denied: null,
     },
     instances: { wanted: 2, min: 1, max: 4 },
     hold: null,
@@ -123,6 +124,7 @@ export function memoryPorts() {
     if (state.failure !== undefined) throw state.failure
     const kinds: Record<string, Operation['kind']> = {
       promote: 'promotion',
+      revoke: 'revocation',
       rotate: 'rotation',
       startBuild: 'build',
       startRebuild: 'rebuild',
@@ -179,6 +181,7 @@ export function memoryPorts() {
     operations: {
       startBuild: async (asked, input) => begin('startBuild', asked, input),
       startRebuild: async (asked, input) => begin('startRebuild', asked, input),
+      revoke: async (asked, input) => begin('revoke', asked, input),
       promote: async (asked, input) => begin('promote', asked, input),
       rollback: async (asked, input) => begin('rollback', asked, input),
       scale: async (asked, input) => begin('scale', asked, input),

@@ -1,5 +1,6 @@
 import { TestWorkflowEnvironment } from '@temporalio/testing'
 import type { Client } from '@temporalio/client'
+import { randomUUID } from 'node:crypto'
 import { join } from 'node:path'
 import { pino } from 'pino'
 import { digestOfJson } from '../../signing/canonical.ts'
@@ -16,6 +17,7 @@ import { createEngine, type Engine } from '../../src/main/engine.ts'
 import { deliveryId } from '../../src/main/operation-ids.ts'
 import { createWorker, installRuntime } from '../../src/main/temporal.ts'
 import { promoteActivities } from '../../src/promote/activities.ts'
+import { denialActivities } from '../../src/promote/denial-activities.ts'
 import { deliveryActivities } from '../../src/promote/delivery-activities.ts'
 import { registryActivities } from '../../src/registry/activities.ts'
 import { announcementActivities } from '../../src/source/announcement-activities.ts'
@@ -75,6 +77,8 @@ export type KilnInMemory = {
   forge: FakeForge
   /** Asks an environment for something, and gives the operation's id. */
   ask: (environment: EnvironmentName, wish: Wish, tail?: string) => Promise<string>
+  /** Denies an artifact, and follows it to its end. */
+  revoke: (digest: Digest) => Promise<Operation>
   /** Follows an operation of an environment to its end. */
   ended: (environment: EnvironmentName, id: string) => Promise<Operation>
   /** Delivers a commit to its end, waits until its first environment has it, and gives the artifact. */
@@ -150,6 +154,22 @@ export async function kilnInMemory(
     repository,
     ask,
     ended,
+    async revoke(digest) {
+      const id = `revocation.${randomUUID().replaceAll('-', '').slice(0, 16)}`
+      const requestedAt = new Date().toISOString()
+      const subject = { kind: 'artifact', digest } as const
+      await engine.startRevocation({
+        id,
+        subject,
+        reason: 'stolen',
+        principal: person,
+        requestedAt,
+      })
+      return until(`${id} ends`, async () => {
+        const operation = await engine.progress(id)
+        return operation !== null && hasEnded(operation) ? operation : undefined
+      })
+    },
     dev: `${app}/dev`,
     test: `${app}/test`,
     prod: `${app}/prod`,
@@ -280,6 +300,12 @@ function controlActivities({
           return engine.progress(input.id)
         },
       },
+    }),
+    ...denialActivities({
+      ledger: ledger.refresh,
+      request: engine.request,
+      cancel: engine.cancelChange,
+      ended: engine.changeEnded,
     }),
     ...registryActivities({ store }),
     ...announcementActivities({

@@ -35,6 +35,7 @@ function isOnRecord(
   if (kind === 'release') {
     return facts.decisions.some((one) => one.kind === 'release')
   }
+  if (kind === 'revocation') return facts.denied.size > 0
   return changes.some((one) => one.change === operation && one.outcome?.outcome === 'active')
 }
 

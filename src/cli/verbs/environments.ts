@@ -38,9 +38,10 @@ function rowOf(tile: Tile, now: Date): string[] {
 }
 
 /** What a person should see first: a failure, a hold, what is under way. */
-function noteOf({ outcome, hold, open, alarm }: Tile, now: Date): string {
+function noteOf({ active, outcome, hold, open, alarm }: Tile, now: Date): string {
   return [
     ...(alarm === null ? [] : [`ALARM ${alarm.cause} ${ago(alarm.since, now)}: ${alarm.message}`]),
+    ...(active?.denied ? [`DENIED by ${active.denied.by}: ${active.denied.reason}`] : []),
     ...(outcome?.outcome === 'failed'
       ? [
           `FAILED ${outcome.kind}: ${outcome.failure?.code ?? 'unknown'} (kiln follow ${outcome.operation})`,

@@ -73,7 +73,7 @@ async function ofApp(session: Session, page: AnswerOf<'artifacts'>): Promise<voi
         one.commit.slice(0, 12),
         ago(one.sealedAt, now),
         one.environments.join(' ') || '-',
-        one.denied === null ? '' : `DENIED: ${one.denied.reason}`,
+        one.denied === null ? '' : `DENIED by ${one.denied.by}: ${one.denied.reason}`,
         one.subject,
       ]),
     ),

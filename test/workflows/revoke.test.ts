@@ -1,0 +1,166 @@
+import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
+import type { Digest } from '../../src/domain/digest.ts'
+import { KilnError } from '../../src/domain/error.ts'
+import type { EnvironmentName } from '../../src/domain/name.ts'
+import { failOnceAfterWork, twice } from '../helpers/activity-faults.ts'
+import {
+  kilnInMemory,
+  person,
+  promotion,
+  testTemporal,
+  until,
+  type KilnInMemory,
+  type TestTemporal,
+} from './kiln-in-memory.ts'
+
+let temporal: TestTemporal
+let count = 0
+
+beforeAll(async () => {
+  temporal = await testTemporal()
+})
+afterAll(() => temporal.close())
+
+/** New artifacts, each active in dev and test after the one before. */
+async function artifacts(on: KilnInMemory, many: number): Promise<Digest[]> {
+  const made: Digest[] = []
+  for (let n = 0; n < many; n++) {
+    const digest = await on.deliver(`artifact ${++count}`)
+    // What came before it in these tests may hold dev.
+    for (const environment of [on.dev, on.test]) {
+      const id = await on.ask(environment, promotion(digest))
+      await on.ended(environment, id)
+    }
+    made.push(digest)
+  }
+  return made
+}
+
+function served(on: KilnInMemory, environment: EnvironmentName): string[] {
+  return on.host.serving(environment).map((one) => one.digest)
+}
+
+test.each([
+  ['nothing fails', <A extends object>(activities: A): A => activities],
+  ['every activity runs twice', twice],
+  ['every activity fails once after its work', failOnceAfterWork],
+])(
+  'when %s, a denial is one entry, and every environment that serves it returns or stops',
+  async (_how, wrap) => {
+    const own = await kilnInMemory(temporal, { wrap })
+    onTestFinished(() => own.close())
+    const [a, b] = await artifacts(own, 2)
+    await own.done(own.prod, promotion(b!))
+    const before = (await own.kinds()).length
+    const operation = await own.revoke(b!)
+    expect(operation).toMatchObject({
+      state: 'succeeded',
+      result: {
+        by: 'tester',
+        reason: 'stolen',
+        [own.dev]: `returned to ${a} (key 3)`,
+        [own.test]: `returned to ${a} (key 3)`,
+        [own.prod]: 'stopped: nothing to return to',
+      },
+    })
+    const kinds = (await own.kinds()).slice(before)
+    expect(kinds[0]).toBe('denial')
+    const changes = [
+      ['change', 'key', 'activation'],
+      ['change', 'key', 'activation'],
+      ['change', 'activation'],
+    ]
+    expect(kinds.slice(1).toSorted()).toEqual(changes.flat().toSorted())
+    expect(served(own, own.dev)).toEqual([a])
+    expect(served(own, own.test)).toEqual([a])
+    expect(own.host.running(own.prod)).toEqual([])
+    // Only what stopped served nothing for a while.
+    expect(own.host.gaps).toHaveLength(1)
+    const prod = await own.state(own.prod)
+    expect(prod).toMatchObject({ active: null, alarm: { cause: 'denied' } })
+    expect((await own.state(own.dev)).hold).not.toBeNull()
+    // Said again it is the same denial, and there is nothing to do.
+    const again = await own.revoke(b!)
+    expect(again).toMatchObject({
+      state: 'succeeded',
+      result: { denial: operation.result['denial'] },
+    })
+    expect((await own.kinds()).length).toBe(before + kinds.length)
+    expect(own.ledger.ledger().void.size).toBe(0)
+  },
+  180_000,
+)
+
+describe('in one Kiln', () => {
+  let kiln: KilnInMemory
+
+  beforeAll(async () => {
+    kiln = await kilnInMemory(temporal)
+  })
+  afterAll(() => kiln.close())
+  afterEach(() => kiln.stage.clear())
+
+  test('a target that never gets ready does not leave the denied one serving: everything stops', async () => {
+    const [, b] = await artifacts(kiln, 2)
+    kiln.stage.before('waitReady', () => {
+      throw new KilnError('change_failed', 'not ready in time')
+    })
+    const operation = await kiln.revoke(b!)
+    expect(operation.result).toMatchObject({ [kiln.test]: 'stopped: nothing to return to' })
+    expect(kiln.host.running(kiln.test)).toEqual([])
+    expect(await kiln.state(kiln.test)).toMatchObject({ active: null, alarm: { cause: 'denied' } })
+  })
+
+  test('a denial goes before what waits, stops the change that brings it, and cannot be cancelled', async () => {
+    const [a, b] = await artifacts(kiln, 2)
+    await kiln.done(kiln.test, promotion(a!))
+    const held = kiln.stage.hold('waitReady')
+    const promoting = await kiln.ask(kiln.test, promotion(b!))
+    await held.reached
+    const scale = await kiln.ask(kiln.test, { kind: 'scale', instances: 2 })
+    const revoked = kiln.revoke(b!)
+    const returning = await until('the return waits', async () => {
+      const all = await kiln.engine.environmentOperations(kiln.test)
+      return all.find((one) => one.kind === 'return' && one.state === 'queued')
+    })
+    const cancel = { operation: returning.id, principal: person }
+    await expect(kiln.engine.cancelChange(kiln.test, cancel)).rejects.toMatchObject({
+      code: 'refused',
+    })
+    held.release()
+    expect(await kiln.ended(kiln.test, promoting)).toMatchObject({ state: 'cancelled' })
+    expect((await revoked).result).toMatchObject({
+      [kiln.dev]: `returned to ${a} (key ${(await kiln.state(kiln.dev)).sequence})`,
+      [kiln.test]: 'serves something else by now',
+    })
+    expect((await kiln.ended(kiln.test, scale)).state).toBe('succeeded')
+    expect(served(kiln, kiln.test)).toEqual([a, a])
+  })
+
+  test('what was denied is not promoted, nor replaced by itself when it dies', async () => {
+    const [a, b] = await artifacts(kiln, 2)
+    await kiln.ledger.decide({
+      id: `denial artifact ${b}`,
+      signable: {
+        kind: 'denial',
+        time: new Date().toISOString(),
+        version: '0.0.0',
+        artifact: b!,
+        app: kiln.dev.split('/')[0]!,
+        body: { reason: 'stolen', requestedBy: 'somebody else' },
+      },
+    })
+    const refused = await kiln.ended(kiln.prod, await kiln.ask(kiln.prod, promotion(b!)))
+    expect(refused).toMatchObject({ state: 'refused', failure: { place: 'denied' } })
+    // Whatever makes Kiln look again takes it away, also when its own work was lost.
+    const [one] = kiln.host.running(kiln.test)
+    await kiln.engine.drift(kiln.test, [
+      { instance: one!.name, cause: 'stopped', found: 'exited', expected: 'running' },
+    ])
+    await until('it returned', async () => {
+      const { closed, open } = await kiln.state(kiln.test)
+      return open === null && closed?.body.changeKind === 'return' ? true : undefined
+    })
+    expect([...new Set(served(kiln, kiln.test))]).toEqual([a])
+  })
+})
