@@ -52,6 +52,7 @@ const served = z.strictObject({ digest, definition: digest, sequence }).nullable
 const rollbackTo = z.strictObject({ sequence, digest }).nullable()
 
 const templateLock = z.strictObject({ name: label, lock: digest })
+const builtFrom = templateLock.extend({ base: templateLock.exactOptional() })
 
 const step = z.strictObject({
   environment: label,
@@ -71,7 +72,7 @@ export const sealedBody = z.strictObject({
   build: buildId,
   app: label,
   source,
-  template: templateLock,
+  template: builtFrom,
   provenance: hex,
   sbom: hex,
   files: digest,
@@ -164,4 +165,10 @@ export const keyBody = z.strictObject({
 export const denialBody = z.strictObject({
   reason: line,
   requestedBy: name,
+  of: z
+    .discriminatedUnion('kind', [
+      z.strictObject({ kind: z.literal('key'), environment, sequence, key: hex }),
+      z.strictObject({ kind: z.literal('template'), name: label, lock: digest }),
+    ])
+    .exactOptional(),
 }) satisfies z.ZodType<DenialBody>

@@ -81,8 +81,9 @@ type KeySignable = {
 type DenialSignable = {
   kind: 'denial'
   version: string
-  artifact: Digest
-  app: string
+  /** Both null when what is denied is no artifact. */
+  artifact: Digest | null
+  app: string | null
   body: DenialBody
 }
 

@@ -25,7 +25,8 @@ import {
   type Statement,
 } from './statement.ts'
 import { checkTrustRoot, trustRootSchema } from './trust.ts'
-import { denialPredicate, keyPredicate, readDenial, readKey } from './vsa.ts'
+import { deniedSubject, denialPredicate, readDenial } from './denial.ts'
+import { keyPredicate, readKey } from './vsa.ts'
 
 /** The in-toto statement of what shall be signed. Kiln's own predicate types live under the log's origin. */
 export function buildStatement(signable: Signable, origin: string): Statement {
@@ -154,8 +155,9 @@ function subjectOf(signable: Signable): Subject {
     case 'sealed':
       return { name: signable.body.app, sha256: hexOf(signable.artifact) }
     case 'sbom':
-    case 'denial':
       return { name: signable.app, sha256: hexOf(signable.artifact) }
+    case 'denial':
+      return deniedSubject(signable)
     case 'change':
     case 'key':
     case 'activation':

@@ -1,4 +1,5 @@
 import type { Digest } from '../src/domain/digest.ts'
+import { denialOf } from '../src/domain/fold-denial.ts'
 import { admissible, type Ledger } from '../src/domain/ledger.ts'
 import type { EnvironmentName } from '../src/domain/name.ts'
 import { roleOf } from '../src/domain/role.ts'
@@ -163,7 +164,7 @@ function checkLedger(key: FactOf<'key'>, ledger: Ledger): readonly KeyCheck[] {
   const { body, leaf, index } = key
   const seen = index < ledger.size
   const isVoid = ledger.void.has(leaf)
-  const denied = ledger.denied.has(body.digest)
+  const denied = denialOf(ledger, key) !== null
   const admitted = admissible(ledger, body.environment)
   return [
     {

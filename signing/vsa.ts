@@ -1,19 +1,19 @@
 import { z } from 'zod'
 import { digestOfHex, hexOf } from '../src/domain/digest.ts'
 import { parseEnvironmentName } from '../src/domain/name.ts'
-import { commit, denialBody, environment, hex, keyBody, label, time } from './body-schemas.ts'
+import { commit, environment, hex, keyBody, time } from './body-schemas.ts'
 import { checkPart, wrongStatement, type SignableOf, type Statement } from './statement.ts'
 
 /**
- * SLSA verification summaries: the provisioning key (PASSED, promote role) and the denial (FAILED,
- * deny role). https://slsa.dev/spec/v1.2/verification_summary
+ * SLSA verification summaries: the provisioning key (PASSED, promote role); the denial (FAILED, deny
+ * role) is in denial.ts. https://slsa.dev/spec/v1.2/verification_summary
  */
 
-const slsaVersion = '1.2'
+export const slsaVersion = '1.2'
 
 const sha256 = z.object({ sha256: hex })
 
-const summary = z.looseObject({
+export const summary = z.looseObject({
   verifier: z.object({ version: z.object({ kiln: z.string() }) }),
   timeVerified: time,
   resourceUri: z.string(),
@@ -48,16 +48,12 @@ export function levelOf(app: string, own: string): string {
 /** The specification's word for no claim. slsa-verifier takes no summary that has it, so none is claimed. */
 const unevaluated = 'SLSA_BUILD_LEVEL_UNEVALUATED'
 
-function policyPrefix(origin: string): string {
+export function policyPrefix(origin: string): string {
   return `https://${origin}/policies/`
 }
 
 function keyPartName(origin: string): string {
   return `https://${origin}/provisioning-key/v1`
-}
-
-function denialPartName(origin: string): string {
-  return `https://${origin}/denial/v1`
 }
 
 export function keyPredicate(signable: SignableOf<'key'>, origin: string): object {
@@ -133,30 +129,5 @@ export function readKey(statement: Statement, origin: string): SignableOf<'key'>
     })),
     ...(outer.verifiedLevels.includes(unevaluated) ? { unevaluated: true } : {}),
     body: checkPart(keyBody, body, 'predicate.provisioning-key'),
-  }
-}
-
-export function denialPredicate(signable: SignableOf<'denial'>, origin: string): object {
-  return {
-    verifier: { id: `https://${origin}/denier/v1`, version: { kiln: signable.version } },
-    timeVerified: signable.time,
-    resourceUri: `oci://${origin}/${signable.app}`,
-    policy: { uri: `${policyPrefix(origin)}denial` },
-    verificationResult: 'FAILED',
-    verifiedLevels: ['FAILED'],
-    slsaVersion,
-    [denialPartName(origin)]: signable.body,
-  }
-}
-
-export function readDenial(statement: Statement, origin: string): SignableOf<'denial'> {
-  const outer = checkPart(summary, statement.predicate, 'predicate')
-  return {
-    kind: 'denial',
-    time: outer.timeVerified,
-    version: outer.verifier.version.kiln,
-    artifact: digestOfHex(statement.subject[0].digest.sha256),
-    app: checkPart(label, statement.subject[0].name, 'subject.name'),
-    body: checkPart(denialBody, outer[denialPartName(origin)], 'predicate.denial'),
   }
 }

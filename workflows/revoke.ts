@@ -34,7 +34,8 @@ async function carryThrough(operation: Tracked, request: DenialRequest): Promise
   await control.authorizeWork({ principal, verb: 'revoke', resource })
   const denial = await step(operation, 'record denial', () => control.recordDenial(request))
   const { reason, requestedBy, since } = denial
-  operation.result = { denial: denial.leaf, reason, by: requestedBy, since }
+  const { artifacts, unknown } = denial
+  operation.result = { denial: denial.leaf, reason, by: requestedBy, since, artifacts, unknown }
   const tail = request.id.split('.').slice(1).join('.')
   const returning = await step(operation, 'find what serves it', async (note) => {
     const found = await control.returnDenied({ tail, reason, principal, requestedAt })

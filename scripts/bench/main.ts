@@ -13,6 +13,7 @@ import { help } from './help.ts'
 import { memory, memoryAfterWork } from './memory.ts'
 import { requests } from './requests.ts'
 import { restore } from './restore.ts'
+import { revocation } from './revoke.ts'
 import { say } from './timed.ts'
 
 /**
@@ -45,6 +46,7 @@ const parts: readonly Part[] = [
   requests(kiln.get),
   drift(kiln.get),
   evidence(kiln.get),
+  revocation(kiln.get),
   memoryAfterWork(kiln.get),
   memoryAfterBuilds(kiln.get),
   // Last: it takes away all that the others made.

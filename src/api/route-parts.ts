@@ -94,6 +94,18 @@ export const denying = {
   body: z.strictObject({
     subject: z.discriminatedUnion('kind', [
       z.strictObject({ kind: z.literal('artifact'), digest: views.digest }),
+      z.strictObject({
+        kind: z.literal('key'),
+        environment: views.environmentName,
+        sequence: z.number().int().min(1),
+      }),
+      z.strictObject({
+        kind: z.literal('template'),
+        name: views.appLabel,
+        lock: z
+          .string()
+          .regex(/^(sha256:)?[0-9a-f]{6,64}$/, 'write a lock, or at least its first 6 characters'),
+      }),
     ]),
     reason: givenReason,
   }),

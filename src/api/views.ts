@@ -13,7 +13,7 @@ function text<T extends string>(pattern: RegExp): z.ZodType<T, T> {
 const label = z.string().regex(/^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$/)
 export const appLabel = label
 export const digest = text<Digest>(/^sha256:[0-9a-f]{64}$/)
-const environmentName = text<EnvironmentName>(
+export const environmentName = text<EnvironmentName>(
   /^[a-z]([a-z0-9-]{0,38}[a-z0-9])?\/[a-z]([a-z0-9-]{0,38}[a-z0-9])?$/,
 )
 const count = z.number().int().min(0)

@@ -150,6 +150,10 @@ function showEnd({ cli, output }: Session, last: Operation): void | Promise<void
   const { by, since, reason } = last.result
   if (since !== undefined)
     output.talk(cleanLine(`denied since ${String(since)} by ${String(by)}: ${String(reason)}`))
+  if (Number(last.result['unknown'] ?? 0) > 0)
+    output.talk(
+      `of ${String(last.result['unknown'])} older artifacts it is not on record what their template stands on: see docs/revoke.md`,
+    )
   const rows = reached(last)
   if (rows.length === 0) output.talk('no environment served it')
   return output.table(['environment', 'what became of it'], rows)

@@ -2,6 +2,7 @@ import { shortDigest, type Digest } from './digest.ts'
 import { GrowingMap } from './growing-map.ts'
 import type { EnvironmentName } from './name.ts'
 import { causeOfRule, type Alarm, type Replacement } from './replacement-budget.ts'
+import { denialOf, foldDenial, foldSealed, type Denials } from './fold-denial.ts'
 import type { ChangeBody, ChangeKind, DriftCause, Fact, FactOf, Leaf } from './statement.ts'
 
 /** One environment as the log's order leaves it. */
@@ -43,11 +44,9 @@ const keptDrifts = 200
 const keptReplacements = 50
 
 /** What the whole log says, folded. */
-export type Ledger = {
+export type Ledger = Denials & {
   size: number
   environments: ReadonlyMap<EnvironmentName, EnvironmentState>
-  sealed: GrowingMap<Digest, FactOf<'sealed'>>
-  denied: GrowingMap<Digest, FactOf<'denial'>>
   rejected: GrowingMap<string, FactOf<'rejected'>>
   /** Leaves that are in the log but void: they lost a race or broke the chain. */
   void: ReadonlySet<Leaf>
@@ -59,6 +58,8 @@ export function emptyLedger(): Ledger {
     environments: new Map(),
     sealed: new GrowingMap(),
     denied: new GrowingMap(),
+    deniedKeys: new GrowingMap(),
+    deniedTemplates: new GrowingMap(),
     rejected: new GrowingMap(),
     void: new Set(),
   }
@@ -223,13 +224,11 @@ export function fold(ledger: Ledger, fact: Fact): Ledger {
       // The first seal of a digest stands; the same build sealed twice is the same decision.
       return fact.artifact === null || ledger.sealed.has(fact.artifact)
         ? next
-        : { ...next, sealed: ledger.sealed.with(fact.artifact, fact) }
+        : foldSealed({ ...next, sealed: ledger.sealed.with(fact.artifact, fact) }, fact)
     case 'rejected':
       return { ...next, rejected: ledger.rejected.with(fact.body.build, fact) }
     case 'denial':
-      return fact.artifact === null || ledger.denied.has(fact.artifact)
-        ? next
-        : { ...next, denied: ledger.denied.with(fact.artifact, fact) }
+      return foldDenial(next, fact)
     case 'change':
     case 'key':
     case 'activation':
@@ -273,7 +272,7 @@ export function admissible(ledger: Ledger, environment: EnvironmentName): readon
   if (state === undefined) return []
   return [state.active, state.pending]
     .filter((key) => key !== null)
-    .filter((key) => !ledger.denied.has(key.body.digest))
+    .filter((key) => denialOf(ledger, key) === null)
     .map((key) => ({
       digest: key.body.digest,
       definition: key.body.definition,

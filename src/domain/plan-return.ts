@@ -1,13 +1,15 @@
 import { errors, isErrorCode } from './error.ts'
+import { denialOf } from './fold-denial.ts'
 import { environmentOf, type EnvironmentState, type Ledger } from './ledger.ts'
 import type { EnvironmentName } from './name.ts'
 import { change, pair, routeTaken, servedBy, type Plan } from './plan.ts'
 import type { FactOf } from './statement.ts'
 
 /** Whether an environment serves, or is about to serve, what was denied. */
-export function servesDenied(ledger: Ledger, { active, open }: EnvironmentState): boolean {
-  const named = [active?.body.digest, open?.body.target.digest]
-  return named.some((digest) => digest !== undefined && ledger.denied.has(digest))
+export function servesDenied(ledger: Ledger, { active, pending, open }: EnvironmentState): boolean {
+  const keys = [active, pending].filter((key) => key !== null)
+  if (keys.some((key) => denialOf(ledger, key) !== null)) return true
+  return open !== null && ledger.denied.has(open.body.target.digest)
 }
 
 /**
@@ -18,7 +20,7 @@ export function servesDenied(ledger: Ledger, { active, open }: EnvironmentState)
 export function planReturn(ledger: Ledger, environment: EnvironmentName): Plan {
   const state = environmentOf(ledger, environment)
   const { active } = state
-  if (active === null || !ledger.denied.has(active.body.digest))
+  if (active === null || denialOf(ledger, active) === null)
     return { kind: 'nothing-to-do', serving: servedBy(active) }
   const target = returnFailed(state, active) ? undefined : returnTarget(ledger, state)
   if (target === undefined) {
@@ -44,7 +46,7 @@ export function planReturn(ledger: Ledger, environment: EnvironmentName): Plan {
 }
 
 function allowed(ledger: Ledger, state: EnvironmentState): readonly FactOf<'key'>[] {
-  return state.good.filter((key) => !ledger.denied.has(key.body.digest))
+  return state.good.filter((key) => denialOf(ledger, key) === null)
 }
 
 function returnTarget(ledger: Ledger, state: EnvironmentState): FactOf<'key'> | undefined {

@@ -1,5 +1,6 @@
 import type { InstanceRange, PipelineStep } from './definition.ts'
 import type { Digest } from './digest.ts'
+import { denialOf } from './fold-denial.ts'
 import { environmentOf, type EnvironmentState, type Ledger } from './ledger.ts'
 import { environmentName, parseEnvironmentName, type EnvironmentName } from './name.ts'
 import { routeHolder, routeOf, routeText } from './route.ts'
@@ -165,7 +166,7 @@ export function rollbackTargets(
   const seen = new Set(state.active === null ? [] : [pair(state.active)])
   const targets: FactOf<'key'>[] = []
   for (const key of state.good.toReversed()) {
-    if (seen.has(pair(key)) || ledger.denied.has(key.body.digest)) continue
+    if (seen.has(pair(key)) || denialOf(ledger, key) !== null) continue
     seen.add(pair(key))
     targets.push(key)
   }
@@ -184,7 +185,7 @@ export function planRollback(
   const target =
     request.to === undefined
       ? state.good.find(
-          (key) => key.body.sequence === stored?.sequence && !ledger.denied.has(key.body.digest),
+          (key) => key.body.sequence === stored?.sequence && denialOf(ledger, key) === null,
         )
       : targets.find((key) => key.body.digest === request.to)
   if (target === undefined) {
@@ -223,6 +224,8 @@ export function planScale(
   const state = environmentOf(ledger, environment)
   const { active } = state
   if (active === null) return refused('nothing-runs-here', `nothing is active in ${environment}`)
+  if (denialOf(ledger, active) !== null)
+    return refused('denied', `${active.body.digest} was denied`)
   const { environment: own } = parseEnvironmentName(environment)
   const range = ledger.sealed
     .get(active.body.digest)
@@ -263,7 +266,7 @@ export function planReplacement(ledger: Ledger, environment: EnvironmentName): P
   const state = environmentOf(ledger, environment)
   const { active } = state
   if (active === null) return refused('nothing-runs-here', `nothing is active in ${environment}`)
-  if (ledger.denied.has(active.body.digest))
+  if (denialOf(ledger, active) !== null)
     return refused('denied', `${active.body.digest} was denied`)
   return change(state, {
     changeKind: 'replacement',

@@ -24,13 +24,16 @@ export type Source = {
   content?: Digest | undefined
 }
 
+export type TemplateLock = { name: string; lock: Digest }
+
 /** record role: an artifact whose signed provenance was read back and verified. Subject: the artifact. */
 export type SealedBody = {
   state: 'sealed'
   build: string
   app: string
   source: Source
-  template: { name: string; lock: Digest }
+  /** `base`: the template that it stands on; absent where that was not on record yet. */
+  template: { name: string; lock: Digest; base?: TemplateLock | undefined }
   provenance: Leaf
   sbom: Leaf
   /** Blob: the per-file manifest. */
@@ -162,8 +165,15 @@ export type ProvenanceBody = {
   template: { name: string; lock: Digest }
 }
 
-/** deny role. Subject: the artifact that may never start again. */
-export type DenialBody = { reason: string; requestedBy: string }
+/**
+ * deny role. Subject: the artifact that may never start again; with `of` what else is denied: one
+ * provisioning key, or a template's lock and with it all that was or will be built from it.
+ */
+export type DenialBody = { reason: string; requestedBy: string; of?: DeniedOther | undefined }
+
+export type DeniedOther =
+  | { kind: 'key'; environment: EnvironmentName; sequence: number; key: Leaf }
+  | { kind: 'template'; name: string; lock: Digest }
 
 /** A ledger entry as the fold reads it: whose signature and inclusion were checked before. */
 export type Fact = { leaf: Leaf; index: number; time: string; artifact: Digest | null } & (

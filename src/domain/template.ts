@@ -8,6 +8,8 @@ export type CheckedTemplate = {
   name: string
   /** SHA-256 of the bytes of template.lock: the template's version. */
   lock: Digest
+  /** The template that it stands on, and its lock. */
+  base?: { name: string; lock: Digest }
   /** Blob: the template's Dockerfile. `FROM base` names the lock's base image. */
   dockerfile: Digest
   /** Blob: the template's files/ folder as a canonical tar; null when it has none. */

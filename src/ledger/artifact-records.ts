@@ -82,7 +82,11 @@ export async function sealArtifact(
         build: made.build,
         app: found.app,
         source: found.source,
-        template: { name: template.name, lock: template.lock },
+        template: {
+          name: template.name,
+          lock: template.lock,
+          ...(template.base === undefined ? {} : { base: template.base }),
+        },
         provenance: made.provenanceLeaf,
         sbom: made.sbomLeaf,
         files: made.files,

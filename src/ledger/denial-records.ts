@@ -1,35 +1,43 @@
-import type { DenialRequest } from '../domain/denial.ts'
-import { subjectText } from '../domain/denial.ts'
-import { KilnError } from '../domain/error.ts'
+import { findSubject, unknownAncestry, type DenialRequest } from '../domain/denial.ts'
 import type { DenialBody, Leaf } from '../domain/statement.ts'
 import { expectKind, timeOf, type RecordDependencies } from './record.ts'
 
-export type RecordedDenial = DenialBody & { leaf: Leaf; since: string }
+export type RecordedDenial = DenialBody & {
+  leaf: Leaf
+  since: string
+  /** How many artifacts it reaches, and how many it may miss because of what they stand on nothing is on record. */
+  artifacts: number
+  unknown: number
+}
 
 /**
  * Puts a denial on record. One subject is denied once: whoever was first, and why, stands, and is
- * returned. Throws `not_found` for what Kiln never made.
+ * returned. Throws `not_found` or `ambiguous` for what Kiln does not know.
  */
 export async function recordDenial(
   dependencies: RecordDependencies,
   { subject, reason, principal }: DenialRequest,
 ): Promise<RecordedDenial> {
-  const sealed = (await dependencies.ledger()).sealed.get(subject.digest)
-  if (sealed === undefined) {
-    throw new KilnError('not_found', `${subject.digest} is not a sealed artifact`, {
-      fix: 'kiln history <app> lists what is',
-    })
-  }
+  const { name, artifact, app, of } = findSubject(await dependencies.ledger(), subject)
+  const said = { reason, requestedBy: principal.name }
   const { fact, leaf } = await dependencies.decide({
-    id: `denial ${subject.kind} ${subjectText(subject)}`,
+    id: `denial ${name}`,
     signable: {
       kind: 'denial',
       time: timeOf(dependencies),
       version: dependencies.version,
-      artifact: subject.digest,
-      app: sealed.body.app,
-      body: { reason, requestedBy: principal.name },
+      artifact,
+      app,
+      body: of === null ? said : { ...said, of },
     },
   })
-  return { ...expectKind(fact, 'denial').body, leaf, since: fact.time }
+  const known = await dependencies.ledger()
+  const reached = [...known.denied.values()].filter((one) => one.leaf === leaf)
+  return {
+    ...expectKind(fact, 'denial').body,
+    leaf,
+    since: fact.time,
+    artifacts: reached.length,
+    unknown: unknownAncestry(known, of).length,
+  }
 }

@@ -120,7 +120,8 @@ function templateKey(lock: Digest): string {
 
 function templatesIn(store: BlobStore) {
   return {
-    put: (template: CheckedTemplate) =>
+    /** Without what it stands on, which the lock names: what was kept before said nothing of it. */
+    put: ({ base: _base, ...template }: CheckedTemplate) =>
       store.put(templateKey(template.lock), canonicalJson(template)),
     async get(lock: Digest): Promise<CheckedTemplate | undefined> {
       const bytes = await store.get(templateKey(lock))

@@ -1,4 +1,5 @@
 import type { HistoryEntry, Page, PageRequest, ServerStatus, Views } from '../api/ports.ts'
+import { denialOf } from '../domain/fold-denial.ts'
 import { shortDigest } from '../domain/digest.ts'
 import type { Ledger } from '../domain/ledger.ts'
 import type { EnvironmentName } from '../domain/name.ts'
@@ -112,10 +113,10 @@ async function status({
 }
 
 /** What a person has to look at: an alarm, and what still serves although it was denied. */
-function alarmsOf({ denied, environments }: Ledger): ServerStatus['alarms'] {
-  return [...environments.values()].flatMap(({ active, alarm, environment }) => {
-    const denial = active === null ? undefined : denied.get(active.body.digest)
-    if (active === null || denial === undefined)
+function alarmsOf(known: Ledger): ServerStatus['alarms'] {
+  return [...known.environments.values()].flatMap(({ active, alarm, environment }) => {
+    const denial = active === null ? null : denialOf(known, active)
+    if (active === null || denial === null)
       return alarm === null ? [] : [{ environment, since: alarm.since, message: alarm.message }]
     const { reason, requestedBy } = denial.body
     const message = `still serves ${shortDigest(active.body.digest)}, denied by ${requestedBy}: ${reason}`

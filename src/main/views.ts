@@ -13,6 +13,7 @@ import type {
 } from '../api/ports.ts'
 import type { Digest } from '../domain/digest.ts'
 import { KilnError } from '../domain/error.ts'
+import { denialOf } from '../domain/fold-denial.ts'
 import { environmentOf, type EnvironmentState, type Ledger } from '../domain/ledger.ts'
 import { environmentName, parseEnvironmentName, type EnvironmentName } from '../domain/name.ts'
 import { planPromotion, rollbackTargets } from '../domain/plan.ts'
@@ -190,13 +191,12 @@ function activeOf(known: Ledger, key: FactOf<'key'> | null): EnvironmentTile['ac
     commit,
     subject: subjectOf(known, digest),
     since: key.time,
-    denied: denialOf(known, digest),
+    denied: denialView(denialOf(known, key)),
   }
 }
 
-function denialOf(known: Ledger, digest: Digest): Artifact['denied'] {
-  const denial = known.denied.get(digest)
-  if (denial === undefined) return null
+function denialView(denial: FactOf<'denial'> | null): Artifact['denied'] {
+  if (denial === null) return null
   const { body, time } = denial
   return { reason: body.reason, by: body.requestedBy, since: time }
 }
@@ -271,7 +271,7 @@ function artifactOf(known: Ledger, sealed: FactOf<'sealed'>): Artifact {
     committedAt: new Date(source.committedAt * 1000).toISOString(),
     sealedAt: sealed.time,
     template,
-    denied: denialOf(known, digest),
+    denied: denialView(known.denied.get(digest) ?? null),
     environments: [...known.environments.values()]
       .filter((state) => state.active?.body.digest === digest)
       .map((state) => state.environment),

@@ -2,6 +2,7 @@ import { authorize, type Verb } from '../domain/authorize.ts'
 import type { Definition } from '../domain/definition.ts'
 import type { Digest } from '../domain/digest.ts'
 import { KilnError } from '../domain/error.ts'
+import { denialOf } from '../domain/fold-denial.ts'
 import { environmentOf, type EnvironmentState, type Ledger } from '../domain/ledger.ts'
 import { environmentName, type EnvironmentName } from '../domain/name.ts'
 import {
@@ -226,7 +227,7 @@ function concerns({ running }: EnvironmentState, drifts: readonly Drift[]): bool
 /** Then no replacement mends it: what follows is what follows the denial. */
 function isDenied(ledger: Ledger, environment: EnvironmentName): boolean {
   const { active } = environmentOf(ledger, environment)
-  return active !== null && ledger.denied.has(active.body.digest)
+  return active !== null && denialOf(ledger, active) !== null
 }
 
 function planOf(

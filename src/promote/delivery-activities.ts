@@ -63,6 +63,20 @@ function unchanged(
   return same ? newest : undefined
 }
 
+/** What would be denied once it is made is not made. */
+function refuseDenied({ deniedTemplates }: Ledger, { name, lock, base }: CheckedTemplate): void {
+  for (const one of [{ name, lock }, ...(base === undefined ? [] : [base])]) {
+    const denial = deniedTemplates.get(one.lock)
+    if (denial === undefined) continue
+    const { reason, requestedBy } = denial.body
+    throw new KilnError(
+      'refused',
+      `${one.name} at lock ${one.lock} was denied by ${requestedBy}: ${reason}`,
+      { place: 'denied', fix: `kiln template lock ${one.name}, commit and build` },
+    )
+  }
+}
+
 export type DeliveryActivities = ReturnType<typeof deliveryActivities>
 
 export function deliveryActivities({ ledger, digestOfJson, templates, engine }: Dependencies) {
@@ -83,6 +97,8 @@ export function deliveryActivities({ ledger, digestOfJson, templates, engine }: 
      * the id is that one's.
      */
     async identifyBuild({ found, template }: { found: Found; template: CheckedTemplate }) {
+      const known = await ledger()
+      refuseDenied(known, template)
       const { path } = found.source
       const hash = digestOfJson({
         version: 1,
@@ -94,10 +110,10 @@ export function deliveryActivities({ ledger, digestOfJson, templates, engine }: 
       })
       const id = `build:${hash.slice('sha256:'.length)}`
       await templates.put(template)
-      const sealed = [...(await ledger()).sealed.values()]
-      const known =
+      const sealed = [...known.sealed.values()]
+      const before =
         sealed.find(({ body }) => body.build === id) ?? unchanged(sealed, { found, template })
-      return { id: known?.body.build ?? id, artifact: known?.artifact ?? null }
+      return { id: before?.body.build ?? id, artifact: before?.artifact ?? null }
     },
 
     async runBuild(request: BuildRequest): Promise<Digest> {

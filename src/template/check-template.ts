@@ -97,6 +97,7 @@ async function checkContainer(
     template: {
       name,
       lock: digest,
+      base: { name: base.name, lock: base.lock },
       dockerfile: dockerfile.digest,
       files: files?.digest ?? null,
       images,

@@ -63,3 +63,21 @@ test('one that could not leave it is a failure that says what to watch, and no w
   expect(waited.code).toBe(7)
   expect(waited.stderr).not.toContain('kiln cancel')
 })
+
+test.each([
+  ['hello/prod@7', { kind: 'key', environment: 'hello/prod', sequence: 7 }],
+  ['debian-base@1a2b3c', { kind: 'template', name: 'debian-base', lock: '1a2b3c' }],
+])('%s is denied as what it is', async (what, subject) => {
+  const { code } = await kilnHere(['revoke', what, '--reason', 'stolen'], { connection: api })
+  expect(code).toBe(0)
+  expect(ports.state.started).toMatchObject([{ verb: 'revoke', input: { subject } }])
+})
+
+test.each(['hello/prod@', 'hello/prod@x', 'debian-base@', 'Debian@1a2b3c', 'a/b/c@1'])(
+  '%s is nothing that could be denied',
+  async (what) => {
+    const { code } = await kilnHere(['revoke', what, '--reason', 'stolen'], { connection: api })
+    expect(code).toBe(2)
+    expect(ports.state.started).toEqual([])
+  },
+)

@@ -226,6 +226,42 @@ test('promotions at once: one after the other or superseded, each with exactly o
   expect(running.map((one) => [one.digest, one.state])).toEqual([[active, 'running']])
 })
 
+test('what was denied leaves every environment: by replacement that loses no request, or it stops and alarms', async () => {
+  await changeGreeting(repository, 'stolen')
+  const back = await activeDigest(api, 'hello/dev')
+  const stolen = await activeInDev(await repository.commit('stolen'))
+  expect((await work(kiln, 'promote', 'hello/test', stolen)).exitCode).toBe(0)
+  const addressOf = async (environment: string) =>
+    String((await api.environment({ params: { app: 'hello', environment } })).address)
+  const load = startLoad(await addressOf('dev'), { path: '/work', connections: 2, delayMs: 5 })
+  const { exitCode, operation } = await work(kiln, 'revoke', stolen, '--reason', 'key leaked')
+  const { sent, failed, errors } = await load.stop()
+  expect({ exitCode, failed, errors }).toEqual({ exitCode: 0, failed: 0, errors: [] })
+  expect(sent).toBeGreaterThan(20)
+  expect(operation.result).toMatchObject({
+    by: 'token',
+    reason: 'key leaked',
+    'hello/dev': expect.stringContaining(`returned to ${back}`),
+    'hello/test': 'stopped: nothing to return to',
+  })
+  const running = (await containersOf(kiln)).filter((one) => one.state === 'running')
+  expect(running.map((one) => [one.environment, one.digest])).toEqual([['hello/dev', back]])
+  expect((await fetch(await addressOf('test'))).status).toBe(503)
+  expect(await pull(stolen)).toEqual({ host: 403, reader: 200 })
+  const { ledger, of } = await onRecord(kiln)
+  expect(of('denial').map((fact) => [fact.artifact, fact.body])).toEqual([
+    [stolen, { reason: 'key leaked', requestedBy: 'token' }],
+  ])
+  expect(admissible(ledger, 'hello/test')).toEqual([])
+  expect((await run(kiln, 'status')).stderr).toContain('ALARM hello/test')
+  expect((await run(kiln, 'environments')).stdout).toContain('held by token')
+  expect((await run(kiln, 'history', 'hello')).stdout).toContain('DENIED by token: key leaked')
+  const again = await work(kiln, 'promote', 'hello/test', stolen)
+  expect([again.exitCode, again.operation.result]).toEqual([5, { rule: 'denied' }])
+  expect((await work(kiln, 'promote', 'hello/test', String(back))).exitCode).toBe(0)
+  expect((await run(kiln, 'status')).stderr).not.toContain('ALARM')
+})
+
 /** What the registry answers the host and a reader about a manifest. */
 async function pull(digest: string): Promise<Record<string, number>> {
   const passwords = JSON.parse(

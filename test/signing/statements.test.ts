@@ -189,3 +189,34 @@ test('a key of 0.1.0, which named a build level that it did not claim, reads as 
   expect(predicate.verifiedLevels[0]).toBe('SLSA_BUILD_LEVEL_UNEVALUATED')
   expect(parseStatement(statementBytes(early, origin), origin)).toEqual(early)
 })
+
+test.each([
+  [
+    'a key',
+    'key:hello/prod@7',
+    { kind: 'key', environment: 'hello/prod', sequence: 7, key: 'ab'.repeat(32) },
+  ],
+  [
+    'a template',
+    'template:debian-base',
+    { kind: 'template', name: 'debian-base', lock: example('key').body.template },
+  ],
+] as const)(
+  'a denial of %s names it as its subject, and is about no artifact',
+  (_what, name, of) => {
+    const said = example('denial')
+    const denial = { ...said, artifact: null, app: null, body: { ...said.body, of } } as const
+    const statement = buildStatement(denial, origin)
+    expect(statement.subject[0].name).toBe(name)
+    const payload = statementBytes(denial, origin)
+    expect(parseStatement(payload, origin)).toEqual(denial)
+    expect(decodeFact({ payload, role: 'deny', ...place, origin })).toMatchObject({
+      kind: 'denial',
+      artifact: null,
+      body: { of },
+    })
+    // Of another subject than its body names it is no denial at all.
+    const other = { ...statement, subject: [{ name: 'hello', digest: { sha256: 'd'.repeat(64) } }] }
+    expect(() => parseStatement(canonicalJson(other), origin)).toThrow('not a canonical denial')
+  },
+)
