@@ -16,7 +16,8 @@ export type Kiln = {
 }
 
 export function kilnAt(home: string, env: Readonly<Record<string, string>>): Kiln {
-  const given = { KILN_HOME: home, ...env }
+  // What it is shown it remembers in a place of its own, not in the person's.
+  const given = { KILN_HOME: home, XDG_STATE_HOME: join(home, 'state'), ...env }
   const address = async (): Promise<string> => {
     const told = JSON.parse(await readFile(join(home, 'api.json'), 'utf8')) as { address: string }
     return told.address

@@ -114,6 +114,11 @@ export type RestoreReport = {
   entries: number
   madeAt: string
   keys: 'restored' | 'left out'
+  /**
+   * How many entries of the log this person saw before that are not in it (null: another log), and the
+   * file that remembers them; null: none.
+   */
+  lost: { entries: number | null; memory: string } | null
   /** What serves once Kiln is up. */
   environments: readonly { environment: string; digest: string; instances: number }[]
 }

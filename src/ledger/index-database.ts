@@ -9,16 +9,14 @@ import { foldFact } from './index-fold.ts'
 import { openPool, type IndexPlace } from './index-place.ts'
 import { indexQueries, type IndexQueries } from './index-queries.ts'
 import { foldOrder, migrations, type IndexTables } from './index-schema.ts'
-import { indexWatches, type IndexWatches } from './index-watches.ts'
 import { indexWebhooks, type WebhookMemory } from './index-webhooks.ts'
 import type { LedgerReader } from './ledger-reader.ts'
 
 /** The part of the ledger that the index folds. */
 export type IndexSource = Pick<LedgerReader, 'refresh' | 'facts'>
 
-/** The fold of the ledger in SQL, for queries; everything in it but the watches can be made anew. */
+/** The fold of the ledger in SQL, for queries; everything in it but webhooks' deliveries can be made anew. */
 export type LedgerIndex = IndexQueries &
-  IndexWatches &
   WebhookMemory & {
     /** Folds in what the log has by now; gives the number of entries that are in. */
     catchUp(source: IndexSource): Promise<number>
@@ -65,7 +63,6 @@ async function migrate(db: Kysely<IndexTables>): Promise<void> {
 function indexOf(db: Kysely<IndexTables>): Omit<LedgerIndex, 'close'> {
   return {
     ...indexQueries(db),
-    ...indexWatches(db),
     ...indexWebhooks(db),
     async catchUp(source) {
       const ledger = await source.refresh()

@@ -100,8 +100,6 @@ export type IndexTables = {
     requested_by: string
     time: string
   }
-  /** Not of the ledger: what is polled, and what was seen last. Lists are JSON. */
-  watches: { id: string; repository: string; branches: string; heads: string }
   /** Not of the ledger: deliveries of webhooks; `body` is the hash of its bytes. */
   webhook_deliveries: {
     forge: string
@@ -194,6 +192,12 @@ export const migrations: Readonly<Record<string, Migration>> = {
       await sql`create index webhook_deliveries_time on webhook_deliveries (received_at)`.execute(
         db,
       )
+    },
+  },
+  // Nothing ever stood in it: which repositories are watched is in a file, which a lost index leaves.
+  '0003-no-watches': {
+    async up(db: Kysely<unknown>) {
+      await sql`drop table watches`.execute(db)
     },
   },
 }

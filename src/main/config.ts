@@ -1,4 +1,4 @@
-import { resolve } from 'node:path'
+import { isAbsolute, join, resolve } from 'node:path'
 import type { z } from 'zod'
 import { KilnError } from '../domain/error.ts'
 import type { Entrance } from '../edge/entrance.ts'
@@ -34,6 +34,8 @@ export type Config = {
   /** The object store: a folder of the home unless another place is named. */
   store: StorePlace
   index: IndexPlace
+  /** Where the person who runs Kiln keeps state of their own (XDG); the home, for who has no folder. */
+  stateFolder: string
   templates: string
   repositories: readonly string[]
   ports: {
@@ -84,6 +86,7 @@ export function loadConfig(environment: Environment, cwd: string): Config {
     paths,
     store: storeOf(given, { paths, cwd }),
     index: indexOf(given, { paths, cwd }),
+    stateFolder: stateFolderOf(environment) ?? home,
     templates: resolve(cwd, given.KILN_TEMPLATES ?? resolve(root, 'templates')),
     repositories: given.KILN_REPOSITORIES ?? [],
     ports,
@@ -107,6 +110,12 @@ export function loadConfig(environment: Environment, cwd: string): Config {
     crashAt: given.KILN_CRASH_AT,
     crashRecord: folderAt(cwd, given.KILN_CRASH_RECORD),
   }
+}
+
+/** https://specifications.freedesktop.org/basedir-spec: a path that is not absolute counts for nothing. */
+function stateFolderOf({ XDG_STATE_HOME: state, HOME: home }: Environment): string | undefined {
+  if (state !== undefined && isAbsolute(state)) return join(state, 'kiln')
+  return home !== undefined && isAbsolute(home) ? join(home, '.local/state/kiln') : undefined
 }
 
 function folderAt(cwd: string, path: string | undefined): string | undefined {

@@ -1,9 +1,8 @@
-import pino from 'pino'
 import type { PruneReport } from '../cli/local-port.ts'
 import { createDocker } from '../docker/client.ts'
 import { freeBytes } from '../store/free-space.ts'
 import type { Config } from './config.ts'
-import { openLedgerView } from './ledger-view.ts'
+import { openOwnView } from './own-memory.ts'
 import {
   pruneBuildImages,
   pruneCaches,
@@ -14,9 +13,8 @@ import {
 
 /** What `kiln prune` does here: the same that host and build worker do by themselves. */
 export async function localPrune(config: Config, dryRun: boolean): Promise<PruneReport> {
-  const { store, reader } = await openLedgerView(config.paths, pino({ level: 'silent' }), {
-    place: config.store,
-  })
+  // What an older log does not name would be removed.
+  const { store, reader } = await openOwnView(config)
   const input: PruneInput = {
     config,
     store,

@@ -7,10 +7,12 @@ import { KilnError } from '../domain/error.ts'
 import { readState } from '../edge/state.ts'
 import { makeBackup } from './backup/backup.ts'
 import { restoreBackup } from './backup/restore.ts'
+import { readSettings } from './backup/settings.ts'
 import type { Config } from './config.ts'
 import { edgePathsOf } from './edge-paths.ts'
-import { openLedgerView } from './ledger-view.ts'
+import { openLedgerView, type LedgerView } from './ledger-view.ts'
 import { openObjectStore, readObjectStore } from './object-store.ts'
+import { demandSeenBefore, memoryPathOf, readMemory } from './own-memory.ts'
 import { packageVersion } from './package-version.ts'
 import type { Paths } from './paths.ts'
 
@@ -28,13 +30,16 @@ export async function localBackup(
 ): Promise<BackupReport> {
   const { store, head } = readObjectStore(config.store, { readOnly: true })
   const words = await wordsOf(passphrase, environment)
+  const trust = await readTrust(config.paths.trust)
+  await demandSeenBefore(config, { store, head, trust })
   return makeBackup({
     folder: resolve(folder),
     store,
     head,
-    trust: await readTrust(config.paths.trust),
+    trust,
     keys: words === null ? null : { folder: config.paths.keys, passphrase: words },
     addresses: await addressesOf(config.paths),
+    settings: await readSettings(config.paths),
     kiln: packageVersion(),
     now: () => new Date(),
     report,
@@ -66,11 +71,25 @@ export async function localRestore(
     entries: ledger.size,
     madeAt: record.madeAt,
     keys: words === null ? 'left out' : 'restored',
+    lost: await lostSince(config, view),
     environments: [...ledger.environments.values()].flatMap(
       ({ environment: name, active, instances }) =>
         active === null ? [] : [{ environment: name, digest: active.body.digest, instances }],
     ),
   }
+}
+
+/** Entries that this person saw before and that are not in what was restored; null: none. */
+async function lostSince(
+  config: Config,
+  { reader, trust }: LedgerView,
+): Promise<RestoreReport['lost']> {
+  const { size } = reader.ledger()
+  const path = memoryPathOf(config)
+  const memory = await readMemory(config, trust).catch(() => undefined)
+  if (memory === undefined) return { entries: null, memory: path }
+  const entries = (memory.seen?.size ?? 0) - size
+  return entries > 0 ? { entries, memory: path } : null
 }
 
 async function addressesOf(paths: Paths): Promise<{ environment: string; port: number }[]> {

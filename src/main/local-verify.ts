@@ -1,4 +1,3 @@
-import pino from 'pino'
 import { cosignCommand } from '../../signing/cosign.ts'
 import { verifyKey } from '../../signing/verify-key.ts'
 import type { VerifyReport } from '../cli/local-port.ts'
@@ -9,26 +8,34 @@ import { parseEnvironmentName } from '../domain/name.ts'
 import type { FactOf } from '../domain/statement.ts'
 import { verifyBundle } from '../../signing/verify.ts'
 import type { Config } from './config.ts'
-import { openLedgerView, type LedgerView } from './ledger-view.ts'
+import type { LedgerView } from './ledger-view.ts'
+import { openOwnView } from './own-memory.ts'
 
 /**
  * Verifies a key or an artifact from the folder alone: no server, no network. `what` is a digest or its
  * beginning, `<app>/<environment>` for its active key, or `<app>/<environment>@<sequence>`.
  */
 export async function localVerify(config: Config, what: string): Promise<VerifyReport> {
-  const view = await openLedgerView(config.paths, pino({ level: 'silent' }), {
-    place: config.store,
-  })
+  const view = await openOwnView(config)
+  const { seen } = view.memory
   const ledger = await view.reader.refresh()
   const log = {
     name: 'log',
     passed: true,
     detail: `${ledger.size} entries, each checked under the checkpoint that ${config.origin} signed`,
   }
+  const before = {
+    name: 'seen before',
+    passed: true,
+    detail:
+      seen === null
+        ? 'nothing was seen here before; the next time this log must be its beginning'
+        : `continues the log of ${seen.size} entries that was seen here before`,
+  }
   const report = what.includes('/')
     ? await verifyEnvironment({ config, view, ledger }, what)
     : await verifyArtifact({ config, view, ledger }, what)
-  return { ...report, checks: [log, ...report.checks] }
+  return { ...report, checks: [log, before, ...report.checks] }
 }
 
 type Around = { config: Config; view: LedgerView; ledger: Ledger }

@@ -43,6 +43,8 @@ export function pathsOf(home: string) {
     spool: at('work', 'upload'),
     /** Left by a restore that has not ended; Kiln does not start over it. */
     restoring: at('restoring.json'),
+    /** Which repositories are watched. */
+    watches: at('watches.json'),
     templates: at('templates'),
   }
 }

@@ -1,4 +1,5 @@
 import { writeFile } from 'node:fs/promises'
+import type { Client } from '@temporalio/client'
 import type { Webhooks } from '../api/ports.ts'
 import { createApi } from '../api/server.ts'
 import { admissibleAnywhere } from '../domain/ledger.ts'
@@ -15,12 +16,7 @@ import { createOperations } from './operations.ts'
 import { packageVersion } from './package-version.ts'
 import { runProcess, type ProcessContext } from './process.ts'
 import { readRepositories } from './repositories.ts'
-import {
-  openCredentials,
-  openToken,
-  writeDockerConfig,
-  type RegistryCredentials,
-} from './secrets.ts'
+import { openCredentials, openToken, writeDockerConfig } from './secrets.ts'
 import { openOwnedLedger, type OwnedLedger } from './server-ledger.ts'
 import { openServerIndex, type ServerIndex } from './server-index.ts'
 import { createServerViews } from './server-views.ts'
@@ -37,10 +33,7 @@ await runProcess('server', async (context) => {
   installRuntime(logger)
   const owned = await openOwnedLedger(context)
   const { store, ledger } = owned
-  const credentials = await openCredentials(paths.credentials)
-  const registryAddress = `127.0.0.1:${config.ports.registry}`
-  await writeDockerConfig(paths.dockerConfig, registryAddress, credentials.reader)
-  const registry = await openRegistry(context, owned, credentials)
+  const registry = await openRegistry(context, owned)
   const index = await openServerIndex({ config, ledger, store, logger })
   const client = await connectClient(config.temporal.address)
   const engine = createEngine({ client, host: config.hostName })
@@ -61,7 +54,7 @@ await runProcess('server', async (context) => {
     concurrent: 40,
   })
   const working = worker.run()
-  const watches = createWatches(client, config.watchEveryMs)
+  const watches = keepWatches(context, client)
   const api = await createApi({
     logger,
     version,
@@ -81,6 +74,7 @@ await runProcess('server', async (context) => {
   return {
     async close() {
       await api.close()
+      await watches.close()
       await registry.close()
       worker.shutdown()
       await working
@@ -100,11 +94,30 @@ async function wakeOpenChanges({ ledger }: OwnedLedger, engine: Engine): Promise
   }
 }
 
+/** Watched repositories, worked on for as long as the server runs. */
+function keepWatches({ config, paths, logger }: ProcessContext, client: Client) {
+  const watches = createWatches({
+    client,
+    everyMs: config.watchEveryMs,
+    file: paths.watches,
+    logger,
+  })
+  const stopping = new AbortController()
+  const keeping = watches.keep(stopping.signal)
+  return {
+    ...watches,
+    async close() {
+      stopping.abort()
+      await keeping
+    },
+  }
+}
+
 /** What forges announce, with the secrets that people named for their repositories. */
 function serverWebhooks(
   { config, logger }: ProcessContext,
   { webhooks }: ServerIndex,
-  watches: ReturnType<typeof createWatches>,
+  watches: Pick<ReturnType<typeof createWatches>, 'list' | 'hint'>,
 ): Webhooks {
   return createWebhooks({
     repositories: () => readRepositories(config.home),
@@ -117,11 +130,12 @@ function serverWebhooks(
 }
 
 /** The pull half, for hosts and readers; what hosts may pull is asked of the ledger each time. */
-function openRegistry(
-  { config, logger }: ProcessContext,
+async function openRegistry(
+  { config, paths, logger }: ProcessContext,
   { store, ledger }: OwnedLedger,
-  { reader, host }: RegistryCredentials,
 ): Promise<Registry> {
+  const { reader, host } = await openCredentials(paths.credentials)
+  await writeDockerConfig(paths.dockerConfig, `127.0.0.1:${config.ports.registry}`, reader)
   return createRegistry({
     port: config.ports.registry,
     logger,

@@ -67,6 +67,8 @@ export async function kilnAtHand(
     KILN_HOST: host,
     KILN_REPOSITORIES: folder,
     KILN_TEMPLATES: join(folder, 'templates'),
+    // It outlives the home, as a person's own folder does.
+    XDG_STATE_HOME: join(folder, 'state'),
     ...settings,
   }
   const kiln = kilnAt(home, env)

@@ -4,7 +4,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { changeGreeting, type Repository } from '../../scripts/demo/repository.ts'
+import { changeGreeting, makeRepository, type Repository } from '../../scripts/demo/repository.ts'
 import { root } from '../../scripts/demo/kiln.ts'
 import type { Client } from '../../src/api/client.ts'
 import { createDocker } from '../../src/docker/client.ts'
@@ -22,6 +22,7 @@ let engine: OwnDocker
 let kiln: KilnAtHand
 let api: Client
 let repository: Repository
+let watched: Repository
 let backup: string
 let passphraseFile: string
 
@@ -36,12 +37,38 @@ beforeAll(async () => {
   repository = await kiln.repository()
   await withoutDependencies()
   await promoted('test', await delivery('first'))
+  await watchAnother()
 }, 240_000)
 
 afterAll(async () => {
   await kiln.remove()
   await engine.close()
 }, 120_000)
+
+/** A second app, which is only ever delivered by a watch. */
+async function watchAnother(): Promise<void> {
+  watched = await makeRepository(join(kiln.folder, 'watched'), repository.path)
+  const path = join(watched.path, 'kiln.yaml')
+  const text = await readFile(path, 'utf8')
+  await writeFile(path, text.replace(/^app: .*$/m, 'app: watched'))
+  const commit = await watched.commit('first')
+  await api.startWatch({ body: { repository: watched.path } })
+  await atDev(commit)
+}
+
+/** The next commit reaches dev, and nobody did anything but commit. */
+async function watchDelivers(greeting: string): Promise<void> {
+  await changeGreeting(watched, greeting)
+  await atDev(await watched.commit(greeting))
+}
+
+function atDev(commit: string): Promise<true> {
+  return eventually(`${commit} is delivered`, 180, async () => {
+    const { items } = await (await kiln.api()).environments({})
+    const dev = items.find((one) => one.name === 'watched/dev')
+    return dev?.active?.commit === commit && dev.open === null ? true : undefined
+  })
+}
 
 /** The engine of this test reaches no registry: the service goes without its one package. */
 async function withoutDependencies(): Promise<void> {
@@ -168,6 +195,15 @@ test.each([
   )
 })
 
+test('the next commit of a watched repository is delivered after Temporal lost all it knew', async () => {
+  const [before] = (await api.watches({})).items
+  await wipeProcess('temporal', 'temporal')
+  await watchDelivers('after Temporal was wiped')
+  expect((await api.watches({})).items).toMatchObject([
+    { id: before?.id, since: before?.since, failure: null },
+  ])
+})
+
 test('a Kiln of which nothing is left is restored from its backup, and goes on', async () => {
   const second = await delivery('second')
   const [report] = await Promise.all([
@@ -188,6 +224,7 @@ test('a Kiln of which nothing is left is restored from its backup, and goes on',
   await kiln.up()
   expect(seen(await allServe())).toEqual(seen(before))
   api = await kiln.api()
+  await watchDelivers('after the home was restored')
   expect((await onRecord(kiln)).facts.slice(0, facts.length)).toEqual(facts)
   await promoted('prod', second)
   expect(await kiln.cli('verify', 'hello/prod')).toContain('signature')

@@ -116,6 +116,7 @@ export function memoryMachine(broken: boolean): LocalVerbs {
       entries: 7,
       madeAt: '2026-01-01T00:00:00.000Z',
       keys: passphrase.kind === 'none' ? 'left out' : 'restored',
+      lost: null,
       environments: [{ environment: 'hello/prod', digest: lock, instances: 2 }],
     }),
     reindex: async () => ({ entries: 7, digest: lock }),

@@ -94,6 +94,20 @@ async function dump(index: LedgerIndex): Promise<string> {
   return lines.join('')
 }
 
+/** What is not of the ledger. */
+const delivery = {
+  forge: 'github',
+  delivery: 'd1',
+  event: 'push',
+  body: 'f'.repeat(64),
+  repository: null,
+  branch: null,
+  commit: null,
+  result: 'ignored',
+  message: 'not watched',
+  received_at: '2026-01-01T00:00:00.000Z',
+}
+
 describe.each(Object.entries(places))('on %s', (_name, empty) => {
   test('folding step by step, at once, and anew gives the same rows byte for byte', async () => {
     const log = history()
@@ -103,7 +117,7 @@ describe.each(Object.entries(places))('on %s', (_name, empty) => {
     const before = await dump(index)
     expect(before.match(/^facts /gm)).toHaveLength(log.facts.length)
     expect(before).toContain('"void":true')
-    await index.saveWatch({ id: 'w', repository: '/r', branches: ['main'], heads: { main: 'a' } })
+    await index.take(delivery, '')
 
     const remade = await index.reindex(source(log))
     expect(await dump(index)).toBe(before)
@@ -111,9 +125,7 @@ describe.each(Object.entries(places))('on %s', (_name, empty) => {
       entries: log.facts.length,
       digest: `sha256:${createHash('sha256').update(before).digest('hex')}`,
     })
-    expect(await index.watches()).toEqual([
-      { id: 'w', repository: '/r', branches: ['main'], heads: { main: 'a' } },
-    ])
+    expect(await index.deliveries(10)).toMatchObject([{ delivery: 'd1', message: 'not watched' }])
 
     const other = await open(await empty())
     await other.catchUp(source(log))

@@ -20,6 +20,7 @@ import { makeBackup, type BackupInput } from '../../src/main/backup/backup.ts'
 import { demandSpace } from '../../src/main/backup/copy.ts'
 import { demandRestored } from '../../src/main/backup/demand-restored.ts'
 import { restoreBackup } from '../../src/main/backup/restore.ts'
+import { readSettings, type Settings } from '../../src/main/backup/settings.ts'
 import { backedUp, leftOut } from '../../src/main/backup/snapshot.ts'
 import { openObjectStore } from '../../src/main/object-store.ts'
 import { pathsOf, type Paths } from '../../src/main/paths.ts'
@@ -31,6 +32,19 @@ import { example } from '../signing/examples.ts'
 
 const logger = pino({ level: 'silent' })
 const passphrase = 'correct horse battery staple'
+const settings: Settings = {
+  watches: [
+    {
+      repository: 'https://git.example/shop.git',
+      branches: ['main'],
+      principal: { name: 'token', kind: 'token' },
+      since: '2026-01-01T00:00:00.000Z',
+    },
+  ],
+  repositories: [
+    { address: 'https://git.example/shop.git', token: { user: 'ci', tokenFile: '/etc/kiln/shop' } },
+  ],
+}
 
 type Home = {
   paths: Paths
@@ -90,6 +104,7 @@ async function homeAtHand(): Promise<Home> {
     trust: (await folderSigner(paths.keys)).trust,
     keys: { folder: paths.keys, passphrase },
     addresses: [{ environment: 'hello/prod', port: 7412 }],
+    settings,
     kiln: '0.1.0',
     now: () => new Date('2026-01-01T00:00:00Z'),
     report,
@@ -150,6 +165,7 @@ test('a restored home has the same log, the same keys and ports, and its log goe
   expect(filesIn(copy.trust)).toContain('trusted_root.json')
   const state = JSON.parse(readFileSync(join(copy.edge, 'state.json'), 'utf8')) as unknown
   expect(state).toMatchObject({ environments: [{ environment: 'hello/prod', port: 7412 }] })
+  expect(await readSettings(copy)).toEqual(settings)
   const next = await ledgerAt(copy)
   await next.complete()
   await next.decide({ id: 'after', signable: example('refusal', 2) })
@@ -251,6 +267,7 @@ const parts = {
   'the trust root': /^trust-/,
   'the keys': /^keys-/,
   'the addresses': /^addresses-/,
+  'the settings': /^settings-/,
 }
 
 function flip(path: string): void {
@@ -280,7 +297,7 @@ test.each(
   expect(() => readdirSync(paths.home)).toThrow('ENOENT')
 })
 
-test.each(['', 'not JSON', '{"version":1}', '{"version":2}'])(
+test.each(['', 'not JSON', '{"version":1}', '{"version":2}', '{"version":3}'])(
   'backup.json with %j in it is refused',
   async (text) => {
     const folder = copyOfOne()
@@ -290,6 +307,17 @@ test.each(['', 'not JSON', '{"version":1}', '{"version":2}'])(
     })
   },
 )
+
+test('a backup of before the settings were in it is restored without them', async () => {
+  const folder = copyOfOne()
+  const path = join(folder, 'backup.json')
+  const { settings: _, ...others } = JSON.parse(readFileSync(path, 'utf8')) as { settings: object }
+  writeFileSync(path, JSON.stringify({ ...others, version: 1 }))
+  const { paths, run } = restored(folder)
+  await run()
+  expect(await readSettings(paths)).toEqual({ watches: [], repositories: [] })
+  expect(filesIn(paths.home)).not.toContain('watches.json')
+})
 
 test('a backup in which the log is not whole is refused, though every file is as it was copied', async () => {
   const { input, backup } = await homeAtHand()

@@ -202,13 +202,13 @@ describe.each(releases)('the home of %s', (release) => {
     })
   })
 
-  test('its index is brought forward, keeps its watches, and equals one made anew', async () => {
+  test('its index is brought forward, and equals one made anew, which leaves what is not of the ledger', async () => {
     const { paths } = await home()
     await leaveIndex(paths.index, expected.migrations)
     const { reader } = await openView(paths)
     const index = await openIndex({ place: { kind: 'pglite', dir: paths.index }, logger })
     onTestFinished(() => index.close())
-    expect(await index.watches()).toEqual([watch])
+    await index.take(delivery, '')
     expect(await index.catchUp(reader)).toBe(expected.ledger.size)
     const lines = async () => {
       const found: string[] = []
@@ -219,7 +219,7 @@ describe.each(releases)('the home of %s', (release) => {
     expect(folded.filter((line) => line.startsWith('facts '))).toHaveLength(expected.ledger.size)
     expect(await index.reindex(reader)).toMatchObject({ entries: expected.ledger.size })
     expect(await lines()).toEqual(folded)
-    expect(await index.watches()).toEqual([watch])
+    expect(await index.deliveries(10)).toMatchObject([{ delivery: 'd1' }])
   }, 180_000)
 })
 
@@ -243,9 +243,21 @@ async function openView(paths: Parameters<typeof openLedgerView>[0]) {
   return { ...view, ledger: await view.reader.refresh() }
 }
 
-const watch = { id: 'w', repository: '/r', branches: ['main'], heads: { main: 'a' } }
+/** What is not of the ledger. */
+const delivery = {
+  forge: 'github',
+  delivery: 'd1',
+  event: 'push',
+  body: 'f'.repeat(64),
+  repository: null,
+  branch: null,
+  commit: null,
+  result: 'ignored',
+  message: 'not watched',
+  received_at: '2026-01-01T00:00:00.000Z',
+}
 
-/** An index as a release that had these migrations left it, with a watch in it. */
+/** An index as a release that had these migrations left it. */
 async function leaveIndex(dir: string, names: readonly string[]): Promise<void> {
   await mkdir(dir)
   const pglite = await PGlite.create({ dataDir: join(dir, 'pg') })
@@ -256,9 +268,6 @@ async function leaveIndex(dir: string, names: readonly string[]): Promise<void> 
   const provider = { getMigrations: async () => Object.fromEntries(then) }
   const { error } = await new Migrator({ db, provider }).migrateToLatest()
   expect(error).toBeUndefined()
-  const { branches, heads, ...plain } = watch
-  const row = { ...plain, branches: JSON.stringify(branches), heads: JSON.stringify(heads) }
-  await db.insertInto('watches').values(row).execute()
   await db.destroy()
   await pglite.close()
 }

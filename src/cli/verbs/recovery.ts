@@ -94,18 +94,28 @@ function showBackup({ output }: Session, report: BackupReport): void {
     output.talk('WITHOUT THE SIGNING KEYS: what this backup restores can be read and verified, and')
     output.talk('can serve nothing new. Keep the folder keys/ somewhere else, encrypted.')
   }
-  output.talk('not in it: the API token and the registry passwords (made anew), work in flight,')
-  output.talk('watches (kiln watch), logs, and whatever your instances wrote')
+  output.talk(
+    'not in it: the API token and the registry passwords (made anew), the files that hold',
+  )
+  output.talk('secrets, work in flight, logs, and whatever your instances wrote')
 }
 
 function showRestore({ output }: Session, report: RestoreReport): void {
-  const { home, store, entries, madeAt, keys, environments } = report
+  const { home, store, entries, madeAt, keys, lost, environments } = report
   for (const { environment, digest, instances } of environments) {
     output.data([environment, digest, instances].join('\t'))
   }
   output.talk(`${home}: ${entries} entries from the backup of ${madeAt}, objects in ${store}`)
   if (keys === 'left out') {
     output.talk('without the signing keys: put the folder keys/ into the home before kiln up')
+  }
+  if (lost !== null) {
+    output.talk(
+      lost.entries === null
+        ? 'ANOTHER LOG was seen here before than the one that was restored.'
+        : `${lost.entries} ENTRIES ARE LOST: they were seen here before and are not in the backup.`,
+    )
+    output.talk(`If no newer store is left: rm ${lost.memory}, and tell who else saw them.`)
   }
   output.talk('  serve again: kiln up')
   output.talk('  the API token is a new one: who uses another machine needs it')

@@ -27,6 +27,7 @@ import {
   type NamedFile,
 } from './format.ts'
 import { sealKeys } from './sealed-keys.ts'
+import { encodeSettings, type Settings } from './settings.ts'
 import { snapshotOf } from './snapshot.ts'
 
 export type BackupInput = {
@@ -37,6 +38,7 @@ export type BackupInput = {
   /** Null: without the keys. */
   keys: { folder: string; passphrase: string } | null
   addresses: readonly { environment: string; port: number }[]
+  settings: Settings
   /** Version of this Kiln. */
   kiln: string
   now: () => Date
@@ -64,7 +66,7 @@ export async function makeBackup(input: BackupInput): Promise<BackupReport> {
     const keys = await keysOf(input)
     const named = async (name: string, content: string) => writeNamed(folder, name, content)
     const record: BackupRecord = {
-      version: 1,
+      version: 2,
       kind: 'kiln-backup',
       kiln: input.kiln,
       madeAt: input.now().toISOString(),
@@ -81,6 +83,7 @@ export async function makeBackup(input: BackupInput): Promise<BackupReport> {
         'addresses.json',
         `${JSON.stringify({ version: 1, ports: input.addresses })}\n`,
       ),
+      settings: await named('settings.json', encodeSettings(input.settings)),
     }
     await mend(input, objects, before?.objects ?? [])
     const copy = openFolderStore({ root: join(folder, 'store'), readOnly: true })
@@ -174,8 +177,9 @@ async function writeNamed(folder: string, name: string, content: string): Promis
 
 /** Files that the record before this one named; objects stay, they may be needed again. */
 async function removeUnnamed(folder: string, record: BackupRecord): Promise<void> {
-  const { objects, trust, keys, addresses } = record
-  const kept = new Set([objects.path, trust.path, keys?.path, addresses.path])
+  const { objects, trust, keys, addresses, settings } = record
+  const named = [objects, trust, keys, addresses, settings]
+  const kept = new Set(named.map((file) => file?.path))
   const old = (await readdir(folder)).filter(
     (name) => /^[a-z]+-[0-9a-f]{64}\.(json|txt)$/.test(name) && !kept.has(name),
   )

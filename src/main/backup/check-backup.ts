@@ -35,7 +35,7 @@ export async function checkBackup(folder: string, record: BackupRecord): Promise
   const objects = decodeObjects((await readNamed(folder, record.objects)).toString('utf8'), place)
   if (objects.length !== record.objects.count) throw damaged(place, 'it lists another number')
   const trust = trustIn(await readNamed(folder, record.trust))
-  for (const file of [record.keys, record.addresses])
+  for (const file of [record.keys, record.addresses, record.settings])
     if (file !== null) await readNamed(folder, file)
   const bad = await damagedObjects(folder, objects)
   if (bad.length > 0) {

@@ -15,6 +15,7 @@ import { errnoOf } from '../../store/disk-error.ts'
  *   trust-<sha256>.json     the public half of the keys
  *   keys-<sha256>.json      the signing keys, encrypted; absent when left out
  *   addresses-<sha256>.json which port of the edge belongs to which environment
+ *   settings-<sha256>.json  which repositories are watched, and what is said of repositories
  *
  * A further backup into the folder adds objects and files and then replaces backup.json: until then the
  * earlier one stands, whole.
@@ -29,7 +30,7 @@ const named = z.strictObject({
 })
 
 const recordForm = z.strictObject({
-  version: z.literal(1),
+  version: z.union([z.literal(1), z.literal(2)]),
   kind: z.literal('kiln-backup'),
   /** Version of the Kiln that wrote it. */
   kiln: z.string(),
@@ -50,6 +51,8 @@ const recordForm = z.strictObject({
   /** Null: the backup was made without them. */
   keys: named.nullable(),
   addresses: named,
+  /** Null: of version 1, which had none. */
+  settings: named.nullable().default(null),
 })
 
 export type BackupRecord = z.infer<typeof recordForm>
@@ -86,15 +89,20 @@ export async function readRecord(folder: string): Promise<BackupRecord> {
   } catch {
     throw damaged(path, 'backup.json is not JSON')
   }
-  if (typeof json === 'object' && json !== null && 'version' in json && json.version !== 1) {
-    throw new KilnError('invalid_input', `the backup has version ${String(json.version)}, not 1`, {
-      place: path,
-      fix: 'restore it with the version of Kiln that wrote it',
-    })
-  }
+  demandKnownVersion(json, path)
   const parsed = recordForm.safeParse(json)
   if (parsed.success) return parsed.data
   throw damaged(path, `backup.json: ${parsed.error.issues[0]?.path.join('.') ?? ''}`)
+}
+
+function demandKnownVersion(json: unknown, place: string): void {
+  if (typeof json !== 'object' || json === null || !('version' in json)) return
+  const { version } = json
+  if (version === 1 || version === 2) return
+  throw new KilnError('invalid_input', `the backup has version ${String(version)}, not 1 or 2`, {
+    place,
+    fix: 'restore it with the version of Kiln that wrote it',
+  })
 }
 
 /** The bytes of a file that backup.json names. Throws `digest_mismatch`. */

@@ -22,6 +22,7 @@ import { bytesOf, demandSpace, megabytes, progress } from './copy.ts'
 import { checkBackup, type Checked } from './check-backup.ts'
 import { hashOf, readNamed, readRecord, recordFile, type BackupRecord } from './format.ts'
 import { openSealedKeys } from './sealed-keys.ts'
+import { placeSettings, settingsOf } from './settings.ts'
 import { inParallel } from './snapshot.ts'
 
 export type RestoreInput = {
@@ -51,6 +52,7 @@ export async function restoreBackup(input: RestoreInput): Promise<Checked> {
   const checked = await checkBackup(folder, record)
   const keys = await openKeysOf(input, checked)
   const ports = await addressesOf(folder, record)
+  const settings = await settingsOf(folder, record)
   await mkdir(paths.home, { recursive: true, mode: 0o700 })
   const last = await continuing(input, checked)
   if (input.inHome) await demandSpace(paths.home, record.objects.bytes)
@@ -58,6 +60,7 @@ export async function restoreBackup(input: RestoreInput): Promise<Checked> {
   await copyObjects(input, checked)
   await writeTrust(paths.trust, checked.trust)
   await replaceState(paths, ports)
+  if (settings !== null) await placeSettings(paths, settings)
   if (keys !== null) {
     await rm(paths.keys, { recursive: true, force: true })
     await placeKeys(paths.keys, keys, { origin: checked.trust.origin, last })
