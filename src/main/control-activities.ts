@@ -92,7 +92,11 @@ export async function controlActivities({ context, owned, engine, webhooks, vers
 function announcements({ config, logger }: ProcessContext, webhooks: WebhookMemory) {
   const { publicAddress } = config
   return announcementActivities({
-    settle: webhooks.settle,
+    async settle(delivery, end) {
+      await webhooks.settle(delivery, end)
+      if (end.result === 'refused')
+        logger.warn({ ...delivery, reason: end.message }, 'what a webhook announced was refused')
+    },
     statusPlace: async (repository) =>
       statusPlaceOf(await readRepositories(config.home), repository),
     write: (place, status) =>

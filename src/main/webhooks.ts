@@ -6,8 +6,9 @@ import type { WebhookMemory } from '../ledger/index-webhooks.ts'
 import { forges, type Forge } from '../source/forge.ts'
 import type { KnownRepository } from '../source/known-repository.ts'
 import { isSamePlace } from '../source/same-repository.ts'
+import type { Verdict } from '../source/standard-webhook.ts'
 import { deliveryNames, readHint, type DeliveryNames, type Hint } from '../source/webhook-hint.ts'
-import { isSigned, type Headers } from '../source/webhook-signature.ts'
+import { signatureOf, type Headers } from '../source/webhook-signature.ts'
 import type { WatchHint } from '../../workflows/watch-repository.ts'
 
 type Dependencies = {
@@ -79,11 +80,11 @@ function known({ forge: name, body: bytes }: SentWebhook): { forge: Forge; body:
 
 /** The repositories whose secret signed the body; every secret is tried. Throws `unauthenticated`. */
 async function signers(
-  { repositories, readSecret, logger }: Dependencies,
+  { repositories, readSecret, logger, now }: Dependencies,
   forge: Forge,
   sent: { headers: Headers; body: string },
 ): Promise<readonly KnownRepository[]> {
-  const signed = new Map<string, boolean>()
+  const signed = new Map<string, Verdict>()
   const found: KnownRepository[] = []
   for (const one of await repositories()) {
     const file = one.webhook?.secretFile
@@ -93,11 +94,18 @@ async function signers(
         logger.error({ err: error }, "a webhook's secret cannot be read")
         return ''
       })
-      signed.set(file, await isSigned(forge, { ...sent, secret }))
+      signed.set(file, await signatureOf(forge, { ...sent, secret, now: now() }))
     }
-    if (signed.get(file) === true) found.push(one)
+    if (signed.get(file) === 'signed') found.push(one)
   }
   if (found.length > 0) return found
+  if ([...signed.values()].includes('stale')) {
+    logger.warn({ forge }, 'a webhook was refused: it was signed at another time')
+    throw new KilnError('unauthenticated', 'the signature fits, and was made at another time', {
+      place: 'webhook-timestamp',
+      fix: 'let the forge deliver it again; if that is refused too, the clocks differ: timedatectl, here and there',
+    })
+  }
   logger.warn({ forge }, 'a webhook was refused: no secret fits its signature')
   throw new KilnError('unauthenticated', 'the signature fits no secret that Kiln knows', {
     fix: 'kiln repository add <address> --forge … --webhook-secret-file …, with the secret that the forge has',

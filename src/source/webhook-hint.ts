@@ -15,7 +15,10 @@ export type DeliveryNames = { event: string; id: string }
 const names = {
   github: { event: 'x-github-event', ids: ['x-github-delivery'] },
   gitea: { event: 'x-gitea-event', ids: ['x-gitea-delivery'] },
-  gitlab: { event: 'x-gitlab-event', ids: ['idempotency-key', 'x-gitlab-event-uuid'] },
+  gitlab: {
+    event: 'x-gitlab-event',
+    ids: ['webhook-id', 'idempotency-key', 'x-gitlab-event-uuid'],
+  },
 } as const satisfies Record<Forge, { event: string; ids: readonly string[] }>
 
 const idForm = /^[A-Za-z0-9][A-Za-z0-9_.:-]{7,127}$/

@@ -1,6 +1,12 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
 import { verify } from '@octokit/webhooks-methods'
 import type { Forge } from './forge.ts'
+import {
+  isSigningToken,
+  saysItIsSigned,
+  standardVerdict,
+  type Verdict,
+} from './standard-webhook.ts'
 
 /** Headers by their names in lower case; one that came twice is a list, and fits no form. */
 export type Headers = Readonly<Record<string, string | readonly string[] | undefined>>
@@ -8,15 +14,25 @@ export type Headers = Readonly<Record<string, string | readonly string[] | undef
 const hexForm = /^[0-9a-f]{64}$/
 const hubForm = /^sha256=([0-9a-f]{64})$/
 
+type Signed = { headers: Headers; body: string; secret: string }
+
 /**
- * Whether the body's exact bytes, as text, were signed with the secret (GitLab: whether the secret came
- * with it). Every signature that is given must fit, and one must be. Compared in constant time.
+ * Whether the body's exact bytes, as text, were signed with the secret (GitLab, with a secret token:
+ * whether the secret came with it). Every signature that is given must fit, and one must be. Compared in
+ * constant time. `stale` is only said of what was signed with the secret.
  */
-export async function isSigned(
+export async function signatureOf(
   forge: Forge,
-  { headers, body, secret }: { headers: Headers; body: string; secret: string },
-): Promise<boolean> {
-  if (secret === '' || body === '') return false
+  { now, ...signed }: Signed & { now: Date },
+): Promise<Verdict> {
+  const { headers, secret, body } = signed
+  if (secret === '' || body === '') return 'not-signed'
+  if (forge === 'gitlab' && (saysItIsSigned(headers) || isSigningToken(secret)))
+    return standardVerdict({ ...signed, now })
+  return (await isSigned(forge, signed)) ? 'signed' : 'not-signed'
+}
+
+async function isSigned(forge: Forge, { headers, body, secret }: Signed): Promise<boolean> {
   switch (forge) {
     case 'gitlab':
       return isSameText(textOf(headers['x-gitlab-token']), secret)
