@@ -96,6 +96,8 @@ export function processesOf(config: Config, environment: Environment): ProcessDe
       args: [...modestNode, '--liftoff-only', join(import.meta.dirname, 'server.ts')],
       dependsOn: ['signer', ...afterTemporal],
       readiness: health(ports.api),
+      // After a restore it makes its database, checks every entry of the log and folds all of it anew.
+      readyMs: 180_000,
       address: `http://127.0.0.1:${ports.api}`,
       prepare: () => bundleInChild(paths.run),
     },
