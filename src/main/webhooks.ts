@@ -4,11 +4,12 @@ import type { SentWebhook, Watch, WebhookAnswer, WebhookDelivery, Webhooks } fro
 import { KilnError } from '../domain/error.ts'
 import type { WebhookMemory } from '../ledger/index-webhooks.ts'
 import { forges, type Forge } from '../source/forge.ts'
+import type { Headers } from '../source/headers.ts'
 import type { KnownRepository } from '../source/known-repository.ts'
 import { isSamePlace } from '../source/same-repository.ts'
 import type { Verdict } from '../source/standard-webhook.ts'
 import { deliveryNames, readHint, type DeliveryNames, type Hint } from '../source/webhook-hint.ts'
-import { signatureOf, type Headers } from '../source/webhook-signature.ts'
+import { signatureOf } from '../source/webhook-signature.ts'
 import type { WatchHint } from '../../workflows/watch-repository.ts'
 
 type Dependencies = {

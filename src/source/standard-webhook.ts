@@ -1,5 +1,5 @@
 import { createHmac, timingSafeEqual } from 'node:crypto'
-import type { Headers } from './webhook-signature.ts'
+import type { Headers } from './headers.ts'
 
 /** How far a signed time may lie from now, either way; longer ago it may be a replay of what was forgotten. */
 export const toleranceMs = 5 * 60_000

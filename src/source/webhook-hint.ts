@@ -2,7 +2,7 @@ import { z } from 'zod'
 import { KilnError } from '../domain/error.ts'
 import type { Forge } from './forge.ts'
 import { isBranchName } from './repository.ts'
-import type { Headers } from './webhook-signature.ts'
+import type { Headers } from './headers.ts'
 
 /** What a delivery says happened. Nothing of it is believed: it says where to look. */
 export type Hint =

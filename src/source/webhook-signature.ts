@@ -1,15 +1,13 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
 import { verify } from '@octokit/webhooks-methods'
 import type { Forge } from './forge.ts'
+import type { Headers } from './headers.ts'
 import {
   isSigningToken,
   saysItIsSigned,
   standardVerdict,
   type Verdict,
 } from './standard-webhook.ts'
-
-/** Headers by their names in lower case; one that came twice is a list, and fits no form. */
-export type Headers = Readonly<Record<string, string | readonly string[] | undefined>>
 
 const hexForm = /^[0-9a-f]{64}$/
 const hubForm = /^sha256=([0-9a-f]{64})$/
