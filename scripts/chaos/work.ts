@@ -44,15 +44,16 @@ export function openWork(context: Context) {
         const repository = await main()
         made.good.push(await delivered(context, repository, made))
       },
-      async promote() {
-        const digest = newest()
-        succeeded(await promote(context, 'test', digest))
-        succeeded(await promote(context, 'prod', digest))
-      },
+      promote: () => toProd(context, newest()),
       rollback: () => rollback(context),
       release: () => release(context),
       scale: () => scale(context),
-      revoke: () => revoke(context, made),
+      /** One more artifact, so that there is something to return to, whatever went before. */
+      async revoke() {
+        const digest = await delivered(context, await main(), made)
+        await toProd(context, digest)
+        await revoke(context, digest)
+      },
       drift: () => drift(context),
       /** A digest that nobody built may be nowhere. */
       refusal: async () => {
@@ -108,6 +109,11 @@ function promote(context: Context, environment: string, digest: Digest): Promise
   )
 }
 
+async function toProd(context: Context, digest: Digest): Promise<void> {
+  succeeded(await promote(context, 'test', digest))
+  succeeded(await promote(context, 'prod', digest))
+}
+
 const askRollback: Ask = (api, options) => api.rollback({ ...prod, body: { reason } }, options)
 const askRelease: Ask = (api, options) => api.release({ ...prod, body: { reason } }, options)
 
@@ -129,15 +135,11 @@ async function scale(context: Context): Promise<void> {
   succeeded(await carriedOut(context, (api, options) => api.scale({ ...prod, body }, options)))
 }
 
-/** Denies what prod has: each environment that serves it returns, and goes on by itself after a release. */
-async function revoke(context: Context, made: Made): Promise<void> {
+/** Denies what serves everywhere: each environment that serves it returns, and goes on by itself after a release. */
+async function revoke(context: Context, digest: Digest): Promise<void> {
   const { session } = context
-  const { active, rollbackTo } = await session.call((api) => api.environment(prod))
-  if (active === null || rollbackTo === null) return
-  const { digest } = active
   const body = { subject: { kind: 'artifact', digest } as const, reason }
   succeeded(await carriedOut(context, (api, options) => api.revoke({ body }, options)))
-  made.good.splice(0, made.good.length, ...made.good.filter((one) => one !== digest))
   for (const environment of ['dev', 'test', 'prod']) {
     const at = { params: { app: 'hello', environment }, query: {} }
     const { hold } = await session.call((api) => api.environment(at))
