@@ -17,7 +17,7 @@ debian_missing() { # PURPOSE: prints the packages that are not there
     [ -x /usr/sbin/sshd ] || echo openssh-server
     command -v systemd-analyze >/dev/null || echo systemd
     ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || echo postgresql
-    for tool in skopeo openssl tmux; do
+    for tool in skopeo docker-registry openssl tmux; do
       command -v "$tool" >/dev/null || echo "$tool"
     done
   fi

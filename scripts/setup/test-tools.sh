@@ -16,6 +16,7 @@ ensure_test_tools() {
   from_module cosign github.com/sigstore/cosign/v3/cmd/cosign 180
   from_module slsa-verifier github.com/slsa-framework/slsa-verifier/v2/cli/slsa-verifier 60
   from_module tlog-check . 30
+  from_module crane github.com/google/go-containerregistry/cmd/crane 30
 }
 
 # Builds a command in the test's own Go module of that name, whose go.sum vouches for every part; again

@@ -30,6 +30,12 @@ async function* manifestsOf(store: BlobStore, repository: string): AsyncIterable
   yield* digestsBelow(store, `repositories/${repository}/`)
 }
 
+/** Whether anything was published under this name. */
+export async function isRepository(store: BlobStore, name: string): Promise<boolean> {
+  const { done } = await manifestsOf(store, name)[Symbol.asyncIterator]().next()
+  return done !== true
+}
+
 /** Whether a manifest of the repository that passes `admissible` has this blob as its config or a layer. */
 export async function isReferenced(
   store: BlobStore,

@@ -3,7 +3,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import { mediaTypes } from '../oci/image.ts'
 import { blobKey, type BlobStore } from '../store/blob-store.ts'
 import type { Admissible, RegistryPrincipal } from './access.ts'
-import { isReferenced, readManifest, referrersIndex, referrersOf } from './catalog.ts'
+import { isReferenced, isRepository, readManifest, referrersIndex, referrersOf } from './catalog.ts'
 import { digestOfBytes } from './publish.ts'
 import { parseRange } from './range.ts'
 import { RegistryError } from './registry-error.ts'
@@ -29,6 +29,7 @@ export async function answerPull(
       return exchange.reply.type('application/json').send('{}')
     case 'tags':
       // Nothing has a tag here; clients that ask for the list are told so.
+      await demandKnown(store, route.name)
       return exchange.reply.send({ name: route.name, tags: [] })
     case 'manifest':
       return answerManifest(store, route, exchange)
@@ -42,13 +43,33 @@ export async function answerPull(
 /**
  * Throws `DENIED` unless the principal may pull this. A host gets a manifest that some environment
  * may start now and exactly that manifest's content; whether anything else exists it is not told.
+ * A reader gets a repository's own blobs. The build process asks for what it may leave out of a push,
+ * in whichever repository.
  */
 export async function checkPull(
   { store, admissible }: PullDependencies,
   route: PullRoute,
   principal: RegistryPrincipal,
 ): Promise<void> {
-  if (principal.kind !== 'host' || route.kind === 'base') return
+  if (principal.kind === 'host' && route.kind !== 'base') {
+    return demandAdmissible({ store, admissible }, route)
+  }
+  if (principal.kind === 'reader' && route.kind === 'blob') return demandReferenced(store, route)
+}
+
+/** Blobs are shared by all repositories; one is in a repository when a manifest there names it. */
+async function demandReferenced(
+  store: BlobStore,
+  { name, digest }: Extract<PullRoute, { kind: 'blob' }>,
+): Promise<void> {
+  if (await isReferenced(store, { repository: name, blob: digest }, () => true)) return
+  throw new RegistryError('BLOB_UNKNOWN', 404, 'the repository has no such blob')
+}
+
+async function demandAdmissible(
+  { store, admissible }: PullDependencies,
+  route: PullRoute,
+): Promise<void> {
   if (await hostMayPull(store, route, admissible)) return
   throw new RegistryError('DENIED', 403, 'no environment may start this artifact now')
 }
@@ -63,6 +84,11 @@ async function hostMayPull(
   }
   if (route.kind !== 'blob') return false
   return isReferenced(store, { repository: route.name, blob: route.digest }, await admissible())
+}
+
+async function demandKnown(store: BlobStore, repository: string): Promise<void> {
+  if (await isRepository(store, repository)) return
+  throw new RegistryError('NAME_UNKNOWN', 404, 'there is no such repository')
 }
 
 async function answerManifest(
@@ -116,7 +142,7 @@ async function answerBlob(
   const range = parseRange(request.headers.range, size)
   if (range.kind === 'unsatisfiable') {
     reply.header('content-range', `bytes */${size}`)
-    throw new RegistryError('RANGE_INVALID', 416, `the blob has ${size} bytes`)
+    throw new RegistryError('SIZE_INVALID', 416, `the blob has ${size} bytes`)
   }
   reply
     .header('content-type', 'application/octet-stream')

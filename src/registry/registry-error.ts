@@ -1,4 +1,4 @@
-/** The distribution specification's error codes that Kiln answers with. */
+/** The distribution specification's error codes (its section "Error Codes" has no others), and one for Kiln's own faults. */
 export type RegistryErrorCode =
   | 'BLOB_UNKNOWN'
   | 'BLOB_UPLOAD_INVALID'
@@ -9,11 +9,11 @@ export type RegistryErrorCode =
   | 'MANIFEST_INVALID'
   | 'MANIFEST_UNKNOWN'
   | 'NAME_INVALID'
-  | 'RANGE_INVALID'
+  | 'NAME_UNKNOWN'
   | 'SIZE_INVALID'
-  | 'TAG_INVALID'
   | 'TOOMANYREQUESTS'
   | 'UNAUTHORIZED'
+  /** Only with 5xx, of which the specification does not speak. */
   | 'UNAVAILABLE'
   | 'UNSUPPORTED'
 

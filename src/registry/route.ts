@@ -64,6 +64,7 @@ function referenceOf(text: string): Reference {
   if (text.includes(':')) return { kind: 'digest', digest: digestOf(text) }
   const fallback = fallbackForm.exec(text)?.[1]
   if (fallback !== undefined) return { kind: 'fallback', subject: digestOfHex(fallback) }
-  if (!tagForm.test(text)) throw new RegistryError('TAG_INVALID', 400, 'invalid tag')
+  if (!tagForm.test(text))
+    throw new RegistryError('MANIFEST_INVALID', 400, 'neither a digest nor a tag')
   return { kind: 'tag', tag: text }
 }

@@ -1,4 +1,4 @@
-import { mkdtemp, rm, writeFile, chmod } from 'node:fs/promises'
+import { mkdtemp, readFile, rm, writeFile, chmod } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
@@ -9,6 +9,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { parseDigest } from '../../src/domain/digest.ts'
 import { attachReferrer } from '../../src/registry/publish.ts'
 import { blobKey } from '../../src/store/blob-store.ts'
+import { findTool } from '../helpers/find-tool.ts'
 import { authconfig, publishImage, registryAtHand, tarOf, type Who } from './registry-at-hand.ts'
 
 let hand: Awaited<ReturnType<typeof registryAtHand>>
@@ -137,10 +138,45 @@ test('skopeo inspects, copies with every digest kept, and pushes into the captur
   }
 })
 
+test('crane reads, validates and pulls by digest, and only with the right password', async () => {
+  const image = await publishImage(hand.store, 'hello', { hello: `${Math.random()}` })
+  const folder = await mkdtemp(join(tmpdir(), 'kiln-crane-'))
+  const host = `127.0.0.1:${hand.port}`
+  const auth = (words: string) => ({
+    auths: { [host]: { auth: Buffer.from(words).toString('base64') } },
+  })
+  const crane = async (words: string, ...args: string[]) => {
+    await writeFile(join(folder, 'config.json'), JSON.stringify(auth(words)))
+    const env = { HOME: folder, DOCKER_CONFIG: folder }
+    return execa(findTool('crane'), args, { env, extendEnv: false, reject: false })
+  }
+  try {
+    const reference = `${host}/hello@${image.digest}`
+    const manifest = await crane('reader:reader-password', 'manifest', reference)
+    expect(JSON.parse(manifest.stdout)).toMatchObject({ layers: [{ digest: image.layer }] })
+    // --fast: without it crane takes every layer for gzip; the pull below reads them.
+    const valid = await crane('reader:reader-password', 'validate', '--fast', '--remote', reference)
+    expect(`${valid.exitCode} ${valid.stdout}${valid.stderr}`).toContain(`0 PASS: ${reference}`)
+    const to = join(folder, 'layout')
+    const pulled = await crane('reader:reader-password', 'pull', '--format', 'oci', reference, to)
+    expect(pulled.exitCode).toBe(0)
+    expect(await readFile(join(to, 'index.json'), 'utf8')).toContain(image.digest)
+    const refused = await crane('reader:wrong', 'manifest', reference)
+    expect(refused.exitCode).not.toBe(0)
+    expect(refused.stderr).toContain('UNAUTHORIZED')
+  } finally {
+    await rm(folder, { recursive: true })
+  }
+})
+
 test('a pull that the client breaks off leaves the registry answering', async () => {
   const big = await hand.store.putBlob(Readable.from([Buffer.alloc(32 * 1024 * 1024)]))
   const abort = new AbortController()
-  const answer = await hand.ask(`/v2/hello/blobs/${big.digest}`, { signal: abort.signal })
+  const answer = await hand.ask(`/v2/hello/blobs/${big.digest}`, {
+    signal: abort.signal,
+    who: 'build',
+  })
+  expect(answer.status).toBe(200)
   await answer.body?.getReader().read()
   abort.abort()
   expect((await hand.ask('/v2/')).status).toBe(200)

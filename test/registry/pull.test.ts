@@ -57,6 +57,15 @@ test('a manifest is known only in the repositories that hold it, and never by ta
   expect(await codeOf(await hand.ask(`/v2/hello/blobs/${noDigest}`))).toBe('404 BLOB_UNKNOWN')
 })
 
+test('a reader gets a blob only of a repository that has a manifest with it', async () => {
+  const image = await publishImage(hand.store, 'hello', { hello: `${Math.random()}` })
+  const stray = await hand.store.putBlob(once(Buffer.from('named by no manifest')))
+  expect((await hand.ask(`/v2/hello/blobs/${image.layer}`)).status).toBe(200)
+  for (const path of [`/v2/other/blobs/${image.layer}`, `/v2/hello/blobs/${stray.digest}`]) {
+    expect(await codeOf(await hand.ask(path))).toBe('404 BLOB_UNKNOWN')
+  }
+})
+
 test.each<[string, number, string, string | null]>([
   ['bytes=0-3', 206, '0123', 'bytes 0-3/10'],
   ['bytes=7-', 206, '789', 'bytes 7-9/10'],
@@ -68,7 +77,7 @@ test.each<[string, number, string, string | null]>([
 ])('range %s', async (...row) => {
   const [range, status, content, contentRange] = row
   const { digest } = await hand.store.putBlob(once(Buffer.from('0123456789')))
-  const answer = await hand.ask(`/v2/hello/blobs/${digest}`, { headers: { range } })
+  const answer = await hand.ask(`/v2/hello/blobs/${digest}`, { headers: { range }, who: 'build' })
   expect(answer.status).toBe(status)
   expect(answer.headers.get('content-range')).toBe(contentRange)
   expect(await answer.text()).toBe(content)
@@ -77,9 +86,9 @@ test.each<[string, number, string, string | null]>([
 test('a range past the end is refused with the size', async () => {
   const { digest } = await hand.store.putBlob(once(Buffer.from('0123456789')))
   for (const range of ['bytes=10-', 'bytes=-0']) {
-    const answer = await hand.ask(`/v2/hello/blobs/${digest}`, { headers: { range } })
+    const answer = await hand.ask(`/v2/hello/blobs/${digest}`, { headers: { range }, who: 'build' })
     expect(answer.headers.get('content-range')).toBe('bytes */10')
-    expect(await codeOf(answer)).toBe('416 RANGE_INVALID')
+    expect(await codeOf(answer)).toBe('416 SIZE_INVALID')
   }
 })
 
@@ -96,7 +105,7 @@ test.each([
   [`/v2/hello/blobs/sha256:${'A'.repeat(64)}`, '400 DIGEST_INVALID'],
   [`/v2/hello/blobs/sha512:${'a'.repeat(128)}`, '400 DIGEST_INVALID'],
   [`/v2/hello/manifests/sha256:${'a'.repeat(63)}`, '400 DIGEST_INVALID'],
-  ['/v2/hello/manifests/.tag', '400 TAG_INVALID'],
+  ['/v2/hello/manifests/.tag', '400 MANIFEST_INVALID'],
   ['/v2/Hello/tags/list', '400 NAME_INVALID'],
   ['/v2/_catalog', '404 UNSUPPORTED'],
 ])('%s is answered with %s', async (path, wanted) => {
