@@ -8,6 +8,7 @@ import {
   type CheckpointRequest,
   type SignedCheckpoint,
 } from './checkpoint-state.ts'
+import type { Freshness } from './freshness.ts'
 import { maxRequestBytes, type Signable } from './statement.ts'
 import { buildStatement } from './statements.ts'
 
@@ -20,6 +21,8 @@ export type SignerClient = {
   /** The bundle without a log entry. Throws `verification_failed` or `refused` when the signer says no. */
   sign: (signable: Signable) => Promise<SignedBundle>
   checkpoint: (request: CheckpointRequest) => Promise<CheckpointAnswer>
+  /** Says that the log is so now. Throws `refused` when another checkpoint was signed meanwhile. */
+  freshness: (freshness: Freshness) => Promise<SignedBundle>
   lastCheckpoint: () => Promise<SignedCheckpoint | null>
   /** Resolves when the signer answers and signs for this origin. */
   health: () => Promise<void>
@@ -53,6 +56,9 @@ export function signerClient(address: SignerAddress): SignerClient {
     },
     async checkpoint(asked) {
       return understood(answerSchema, await call(address, 'POST /checkpoint', asked))
+    },
+    async freshness(freshness) {
+      return checkSignedBundle(await call(address, 'POST /freshness', freshness))
     },
     async lastCheckpoint() {
       return understood(stateSchema, await call(address, 'GET /state')).last

@@ -13,8 +13,8 @@ export type SignerServer = { trust: TrustRoot; close: () => Promise<void> }
 
 /**
  * The signer's process: HTTP on a Unix socket that only its own user can open (0600).
- * `POST /sign {kind, statement}`, `POST /checkpoint {origin, size, root, proof}`, `GET /state`,
- * `GET /health`. Resolves when it answers; throws `already_running` when another signer has the keys.
+ * `POST /sign {kind, statement}`, `POST /checkpoint {origin, size, root, proof}`,
+ * `POST /freshness {time, checkpoint, epochs}`, `GET /state`, `GET /health`. Resolves when it answers; throws `already_running` when another signer has the keys.
  */
 export async function startSigner(
   options: SignerOptions & { socket: string; logger: Logger },
@@ -96,6 +96,8 @@ async function route({ signer, logger }: Context, request: IncomingMessage): Pro
       logger.info(notice, 'signed')
       return bundle
     }
+    case 'POST /freshness':
+      return signer.freshness(await readJson(request))
     case 'POST /checkpoint': {
       const decided = signer.checkpoint(await readJson(request))
       if (decided.kind === 'refused') logger.warn({ reason: decided.message }, 'no checkpoint')

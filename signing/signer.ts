@@ -6,6 +6,7 @@ import { canonicalJson, digestOfJson } from './canonical.ts'
 import type { SignedBundle } from './bundle.ts'
 import { openCheckpointSigner, type CheckpointAnswer } from './checkpoint-signer.ts'
 import { checkpointRequestSchema, type SignedCheckpoint } from './checkpoint-state.ts'
+import { freshnessBytes, freshnessSchema } from './freshness.ts'
 import { openKeys, trustRootOf } from './keys.ts'
 import { signPayload } from './sign.ts'
 import { checkPart } from './statement.ts'
@@ -26,6 +27,8 @@ export type Signer = {
   sign: (request: unknown) => Promise<{ bundle: SignedBundle; notice: SignedNotice }>
   /** Throws `verification_failed` on a request of another form. */
   checkpoint: (request: unknown) => CheckpointAnswer
+  /** Says that the log is so now. Throws `refused` on another time or checkpoint, `verification_failed` on another form. */
+  freshness: (request: unknown) => Promise<SignedBundle>
   lastCheckpoint: () => SignedCheckpoint | null
   close: () => void
 }
@@ -36,6 +39,7 @@ export type SignerOptions = {
   origin: string
   /** Makes this process the folder's one owner: two signers could sign two trees. */
   lock: (folder: string) => Promise<{ release: () => void }>
+  now: () => Date
   /** Named places at which tests kill the process. */
   crashPoint?: (name: string) => void
   /** What to throw when the disk refuses the record of what was signed; without it the error as it was. */
@@ -60,6 +64,10 @@ export async function openSigner(options: SignerOptions): Promise<Signer> {
       },
       checkpoint: (request) =>
         checkpoints.sign(checkPart(checkpointRequestSchema, request, 'checkpoint')),
+      async freshness(request) {
+        const known = { now: options.now(), last: checkpoints.last(), origin }
+        return signPayload(checkFreshness(request, known), keys.roles.record)
+      },
       lastCheckpoint: () => checkpoints.last(),
       close: () => owned.release(),
     }
@@ -85,4 +93,24 @@ function checkRequest(
     throw new KilnError('refused', 'the statement names other keys than this signer has')
   }
   return { kind, payload, artifact: artifactOf(signable) }
+}
+
+/** How far a caller's clock may be from the signer's: nothing is vouched for beforehand or afterwards. */
+const nowMs = 60_000
+
+/** The signer vouches for nothing but the present, and the tree that it signed last. */
+function checkFreshness(
+  request: unknown,
+  { now, last, origin }: { now: Date; last: SignedCheckpoint | null; origin: string },
+): Uint8Array {
+  const freshness = checkPart(freshnessSchema, request, 'freshness')
+  if (Math.abs(now.getTime() - Date.parse(freshness.time)) > nowMs) {
+    throw new KilnError('refused', `${freshness.time} is not now`, { place: 'freshness.time' })
+  }
+  if (freshness.checkpoint !== last?.note) {
+    throw new KilnError('refused', 'the checkpoint is not the one that was signed last', {
+      place: 'freshness.checkpoint',
+    })
+  }
+  return freshnessBytes(freshness, origin)
 }

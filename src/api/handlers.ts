@@ -55,6 +55,7 @@ export function handlers(ports: Ports, streams: OpenStreams, openapi: () => stri
     webhooks: async ({ query }) => ({ items: await ports.webhooks.list(query.limit) }),
     checkpoint: () => ports.ledger.checkpoint(),
     tile: async ({ params }) => found(await ports.ledger.tile(params['*']), `tile ${params['*']}`),
+    freshness: () => ports.ledger.freshness(),
     trustedRoot: () => ports.ledger.trusted('trusted_root.json'),
     verifierKey: () => ports.ledger.trusted('log.vkey'),
     reindex: async ({ asked }) => ports.ledger.reindex(await asked()),

@@ -20,6 +20,13 @@ export const ledgerRoutes = {
     params: tilePath,
     answer: { kind: 'bytes', type: 'application/octet-stream' },
   },
+  freshness: {
+    ...get,
+    access: 'open',
+    path: `${prefix}/freshness`,
+    summary: 'That the log is so now, signed: what hosts wait for before they start anything',
+    answer: document,
+  },
   trustedRoot: {
     ...get,
     access: 'open',

@@ -110,6 +110,8 @@ export interface LedgerFiles {
   checkpoint(): Promise<string>
   /** `path` is what stands after `tile/`. */
   tile(path: string): Promise<Uint8Array | undefined>
+  /** The server's newest signed word that the log is so now, as JSON. */
+  freshness(): Promise<string>
   /** What a verifier must know of the log; it pins them by what it heard elsewhere, not by this answer. */
   trusted(what: 'trusted_root.json' | 'log.vkey'): Promise<string>
   reindex(asked: Asked): Promise<Reindexed>

@@ -13,7 +13,13 @@ export type LocalProcess = {
   log: string | null
 }
 
-export type LocalStatus = { home: string; running: boolean; processes: readonly LocalProcess[] }
+export type LocalStatus = {
+  home: string
+  running: boolean
+  processes: readonly LocalProcess[]
+  /** Why this machine's host starts nothing; null while it does. */
+  hostAlarm: { host: string; since: string; message: string } | null
+}
 
 /** One prerequisite: what was found, what is wanted, and what to do about it. */
 export type Prerequisite = {

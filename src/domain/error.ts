@@ -46,6 +46,7 @@ export const errors = {
   overloaded: { retryable: true, exit: 6, http: 429 },
   // prerequisites and outages
   prerequisite_missing: { retryable: false, exit: 3, http: 500 },
+  not_fresh: { retryable: true, exit: 3, http: 503 },
   not_running: { retryable: false, exit: 3, http: 503 },
   already_running: { retryable: false, exit: 6, http: 409 },
   store_unsuitable: { retryable: false, exit: 3, http: 500 },

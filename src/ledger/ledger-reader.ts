@@ -31,6 +31,8 @@ export type LedgerReader = {
   bundleOf(leaf: Leaf): Promise<LoggedBundle>
   /** The newest checkpoint seen, null while the log is empty. */
   checkpoint(): { size: number; note: string } | null
+  /** Whether the log begins with this tree; null: as far as it was read it is not that long. */
+  beginsWith(tree: { size: number; root: Uint8Array }): boolean | null
   /** The valid key of an environment with this sequence. */
   keyOf(environment: EnvironmentName, sequence: number): FactOf<'key'> | undefined
 }
@@ -93,6 +95,8 @@ export function openLedgerReader(deps: LedgerReaderDeps): LedgerReader {
     factOf: (leaf) => byLeaf.get(leaf),
     keyOf: (environment, sequence) => keys.get(keyName(environment, sequence)),
     checkpoint: () => view.head && { size: view.size, note: view.head.note },
+    beginsWith: (tree) =>
+      tree.size > view.size ? null : Buffer.compare(view.tree.root(tree.size), tree.root) === 0,
     bundleOf: (leaf) => bundleOf(deps, view, byLeaf.get(leaf)),
   }
 }

@@ -7,17 +7,23 @@ import { readDefinition, type LedgerView } from './ledger-view.ts'
 
 /**
  * The host's own judgement, from the store alone: the key's bundle, the whole log under a signed
- * checkpoint, and what the host saw before. A ledger that ends earlier than that is not believed.
+ * checkpoint, and what the host saw before. A ledger that ends earlier than that is not believed,
+ * nor one of which nobody said lately that it is the newest.
  */
 export function createAdmission(
   { store, reader, trust }: LedgerView,
-  /** The host's own memory of denials, which outlives every ledger it is shown later. */
-  deny: (digests: readonly Digest[]) => Promise<void>,
+  memory: {
+    /** The host's own memory of denials, which outlives every ledger it is shown later. */
+    deny: (digests: readonly Digest[]) => Promise<void>
+    /** Throws `not_fresh` unless the server vouched for the log not long ago. */
+    demandFresh: () => Promise<void>
+  },
 ): Admission {
   return {
     async check({ environment, digest, definition, key, seen }) {
+      await memory.demandFresh()
       const ledger = await reader.refresh()
-      await deny([...ledger.denied.keys()])
+      await memory.deny([...ledger.denied.keys()])
       const state = environmentOf(ledger, environment)
       if (state.epoch < seen.epoch) {
         throw new KilnError(

@@ -64,6 +64,8 @@ export type Config = {
   /** Free bytes with which work begins. */
   minFree: number
   keep: Keep
+  /** How old what the server says of the log may be, and where it says so. */
+  fresh: { limitMs: number; server: string }
   watchEveryMs: number
   publicAddress: string | undefined
   /** Where the host reads secrets, and where it gives them to instances. */
@@ -104,6 +106,7 @@ export function loadConfig(environment: Environment, cwd: string): Config {
     ...forgesOf(given),
     minFree: given.KILN_MIN_FREE ?? 2 * gibibyte,
     keep: keepOf(given),
+    fresh: freshOf(given, ports),
     secrets: secretsOf(given, cwd, home),
     logLevel: given.KILN_LOG_LEVEL ?? 'info',
     healthPort: given.KILN_HEALTH_PORT,
@@ -116,6 +119,13 @@ export function loadConfig(environment: Environment, cwd: string): Config {
 function stateFolderOf({ XDG_STATE_HOME: state, HOME: home }: Environment): string | undefined {
   if (state !== undefined && isAbsolute(state)) return join(state, 'kiln')
   return home !== undefined && isAbsolute(home) ? join(home, '.local/state/kiln') : undefined
+}
+
+function freshOf(given: Given, { api }: Config['ports']): Config['fresh'] {
+  return {
+    limitMs: (given.KILN_FRESH_SECONDS ?? 900) * 1000,
+    server: given.KILN_SERVER ?? `http://127.0.0.1:${api}`,
+  }
 }
 
 function folderAt(cwd: string, path: string | undefined): string | undefined {

@@ -4,7 +4,9 @@ import type { Ledger } from '../domain/ledger.ts'
 import type { EnvironmentName } from '../domain/name.ts'
 import type { PortRange } from '../edge/edge.ts'
 import { openFence, type HostFence, type Known } from '../runtime/fence.ts'
+import type { HostFreshness } from '../runtime/freshness.ts'
 import type { Config } from './config.ts'
+import { openHostFreshness } from './host-freshness.ts'
 import { openLedgerView, type LedgerView } from './ledger-view.ts'
 import { readSeen, remembering } from './seen-checkpoint.ts'
 
@@ -15,8 +17,8 @@ import { readSeen, remembering } from './seen-checkpoint.ts'
  */
 export async function openHostMemory(
   config: Config,
-  logger: Logger,
-): Promise<{ view: LedgerView; fence: HostFence }> {
+  { logger, now }: { logger: Logger; now: () => Date },
+): Promise<{ view: LedgerView; fence: HostFence; fresh: HostFreshness }> {
   const { paths } = config
   const fence = await openFence({ folder: paths.host })
   const memory = join(paths.host, 'checkpoint')
@@ -27,7 +29,7 @@ export async function openHostMemory(
   const ledger = await view.reader.refresh()
   await fence.learn(knownIn(ledger))
   await fence.deny([...ledger.denied.keys()])
-  return { view, fence }
+  return { view, fence, fresh: await openHostFreshness(config, view, { logger, now }) }
 }
 
 export function portsOf(ports: Config['ports']): PortRange {

@@ -35,7 +35,7 @@ import { openCredentials, type RegistryCredentials } from './secrets.ts'
 // The host worker: the runtime daemon's socket and the edge. It checks keys itself, from the store.
 await runProcess('host', async ({ config, paths, logger, crashPoint }) => {
   installRuntime(logger)
-  const { view, fence } = await openHostMemory(config, logger)
+  const { view, fence, fresh } = await openHostMemory(config, { logger, now })
   const docker = createDocker({ socketPath: config.docker.runtime })
   const registry = registryAccess(config, await openCredentials(paths.credentials))
   const naming = namingOf(config.hostName)
@@ -52,7 +52,7 @@ await runProcess('host', async ({ config, paths, logger, crashPoint }) => {
   const activities = {
     ...runtimeActivities({
       ...onEngine,
-      admission: createAdmission(view, fence.deny),
+      admission: createAdmission(view, { deny: fence.deny, demandFresh: fresh.demand }),
       pull: pullFrom(docker, registry),
       secrets,
       isUnresponsive: liveness.isUnresponsive,
@@ -69,7 +69,7 @@ await runProcess('host', async ({ config, paths, logger, crashPoint }) => {
   const house = keepHouse(() => pruneHost({ config, view, docker }), logger)
   const background = Promise.all([
     liveness.watch(watched, stopping.signal),
-    edge.watch(stopping.signal),
+    ...[fresh, edge].map((one) => one.watch(stopping.signal)),
     watchInstances({ ...onEngine, judge }, stopping.signal),
     watchEdge({ ...onLedger, edge: edge.settings.edge.read, logger }, stopping.signal),
     collectLogs({ docker, naming, folder: paths.instanceLogs, logger }, stopping.signal),

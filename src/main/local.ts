@@ -7,6 +7,7 @@ import { localEvidence, localJudge } from './local-evidence.ts'
 import { localFsck, localReindex } from './local-ledger.ts'
 import { demandRestored } from './backup/demand-restored.ts'
 import { localBackup, localRestore } from './local-recovery.ts'
+import { readHostAlarm } from './host-alarm.ts'
 import { localRepositories } from './local-repositories.ts'
 import { localPrune } from './local-prune.ts'
 import { localTemplates } from './local-templates.ts'
@@ -106,5 +107,5 @@ function statusOf(config: Config): LocalStatus {
     address: one.address,
     log: one.log,
   }))
-  return { home: config.home, running, processes }
+  return { home: config.home, running, processes, hostAlarm: readHostAlarm(config.paths.hostAlarm) }
 }

@@ -34,6 +34,8 @@ export function pathsOf(home: string) {
     index: at('index'),
     temporal: at('temporal'),
     host: at('host'),
+    /** Why the host starts nothing; absent while it does. */
+    hostAlarm: at('host', 'alarm'),
     edge: at('edge'),
     /** Secrets as files; the setting KILN_SECRETS names another folder. */
     secrets: at('secrets'),

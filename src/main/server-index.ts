@@ -15,7 +15,7 @@ import type { Config } from './config.ts'
 
 export type ServerIndex = {
   history: (name: EnvironmentName, page: PageRequest) => Promise<Page<HistoryEntry>>
-  files: LedgerFiles
+  files: Omit<LedgerFiles, 'freshness'>
   webhooks: WebhookMemory
   close: () => Promise<void>
 }

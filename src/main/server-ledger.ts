@@ -7,11 +7,14 @@ import { lockFolder } from '../store/folder-lock.ts'
 import type { BlobStore } from '../store/blob-store.ts'
 import { openObjectStore } from './object-store.ts'
 import type { ProcessContext } from './process.ts'
+import { sayFresh } from './say-fresh.ts'
 
 export type OwnedLedger = {
   store: BlobStore
   ledger: LedgerWriter
   trust: TrustRoot
+  /** The newest signed word that the log is so now. */
+  freshness: () => Promise<string>
   close: () => void
 }
 
@@ -38,7 +41,23 @@ export async function openOwnedLedger({
   await ledger.complete()
   await ledger.refresh()
   await recordRoles(ledger, trust, logger)
-  return { store, ledger, trust, close: lock.release }
+  const fresh = sayFresh({
+    ledger,
+    signer,
+    everyMs: Math.min(60_000, config.fresh.limitMs / 4),
+    now: () => new Date(),
+    logger,
+  })
+  return {
+    store,
+    ledger,
+    trust,
+    freshness: fresh.newest,
+    close() {
+      fresh.close()
+      lock.release()
+    },
+  }
 }
 
 async function recordRoles(ledger: LedgerWriter, trust: TrustRoot, logger: Logger): Promise<void> {

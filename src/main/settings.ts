@@ -187,6 +187,17 @@ export const settings = {
     standard: 'info',
     form: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal']),
   },
+  KILN_FRESH_SECONDS: {
+    about:
+      'how old the newest word of the server may be, in seconds, with which a host starts anything',
+    standard: '900',
+    form: z.coerce.number().int().min(4).max(86_400),
+  },
+  KILN_SERVER: {
+    about: 'where the host asks the server how far the log is',
+    standard: 'http://127.0.0.1:<API port>',
+    form: z.url({ protocol: /^https?$/ }),
+  },
   KILN_MIN_FREE: {
     about: 'free space, on the disks of the home and of the engine, with which work begins',
     standard: '2Gi',

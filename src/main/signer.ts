@@ -18,6 +18,7 @@ await runProcess('signer', async ({ config: { origin }, paths, logger, crashPoin
     origin,
     lock: lockFolder,
     diskError,
+    now: () => new Date(),
     socket: paths.signerSocket,
     logger,
     crashPoint,

@@ -71,6 +71,7 @@ test('only health and the public log are open', async () => {
     'health',
     'checkpoint',
     'tile',
+    'freshness',
     'trustedRoot',
     'verifierKey',
   ])

@@ -26,7 +26,7 @@ const { digest, definition, epoch, sequence } = active.body
 
 /** The host's own judgement of the active pair, or of a digest that the log denies. */
 const judged = (asked: typeof digest) =>
-  createAdmission(view, async () => undefined)
+  createAdmission(view, { deny: async () => undefined, demandFresh: async () => undefined })
     .check({
       environment: prod,
       digest: asked,

@@ -29,7 +29,14 @@ function usable(broken: boolean) {
 
 /** A machine in memory behind the local verbs; on a broken one every check fails. */
 export function memoryMachine(broken: boolean): LocalVerbs {
-  const status = { home: '/srv/.kiln', running: !broken, processes: broken ? [] : [server] }
+  const status = {
+    home: '/srv/.kiln',
+    running: !broken,
+    processes: broken ? [] : [server],
+    hostAlarm: broken
+      ? { host: 'local', since: '2026-11-28T03:00:00.000Z', message: 'the host starts nothing' }
+      : null,
+  }
   return {
     up: async (report) => {
       report('starting server')

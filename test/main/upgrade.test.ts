@@ -131,7 +131,10 @@ describe.each(releases)('the home of %s', (release) => {
     await fence.learn([...ledger.environments.values()])
     const { active } = environmentOf(ledger, prod)
     const { digest, definition, epoch, sequence } = active!.body
-    const admission = createAdmission({ store, trust, reader }, fence.deny)
+    const admission = createAdmission(
+      { store, trust, reader },
+      { deny: fence.deny, demandFresh: async () => undefined },
+    )
     const seen = { epoch, sequence }
     const asked = { environment: prod, digest, definition, key: active!.leaf, seen }
     expect((await admission.check(asked)).definition).toMatchObject({ environment: 'prod' })

@@ -37,6 +37,7 @@ const start = () =>
     socket: at('run', 'signer.sock'),
     origin,
     lock: lockFolder,
+    now: () => new Date(),
     logger: pino({ level: 'trace' }, { write: (line: string) => lines.push(line) }),
   })
 

@@ -75,6 +75,10 @@ async function showStatus(
   server: ServerStatus | null,
 ): Promise<void> {
   await processes(session, local.processes)
+  if (local.hostAlarm !== null)
+    session.output.talk(
+      cleanLine(`ALARM since ${local.hostAlarm.since}: ${local.hostAlarm.message}`),
+    )
   if (server === null) return session.output.talk(`no Kiln runs in ${local.home}: kiln up`)
   const versions = Object.entries(server.versions).map(([name, version]) => `${name} ${version}`)
   session.output.talk(`kiln ${server.version}; ${versions.join(', ')}`)
