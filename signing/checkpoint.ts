@@ -53,6 +53,24 @@ export function verifierKey(origin: string, publicKey: KeyObject): string {
   return `${origin}+${id}+${toBase64(Buffer.concat([Uint8Array.of(ed25519), rawEd25519(publicKey)]))}`
 }
 
+/** What a log's checkpoints are checked with. */
+export type LogKey = { origin: string; publicKey: KeyObject }
+
+/** Reads what `verifierKey` writes. Throws `invalid_input` on any other form. */
+export function parseVerifierKey(text: string): LogKey {
+  const [, origin = '', id = '', encoded = ''] =
+    /^([^+\s]+)\+([0-9a-f]{8})\+([A-Za-z0-9+/=]+)$/.exec(text.trim()) ?? []
+  const bytes = fromBase64(encoded)
+  if (bytes?.length === 33 && bytes[0] === ed25519 && isOrigin(origin)) {
+    const x = Buffer.from(bytes.subarray(1)).toString('base64url')
+    const publicKey = createPublicKey({ key: { kty: 'OKP', crv: 'Ed25519', x }, format: 'jwk' })
+    if (Buffer.from(logId(origin, publicKey)).toString('hex').startsWith(id)) {
+      return { origin, publicKey }
+    }
+  }
+  throw new KilnError('invalid_input', 'not a verifier key of a log: <origin>+<id>+<base64>')
+}
+
 /** Signs a checkpoint with the log's private key; the same checkpoint gives the same note. */
 export function signCheckpoint(checkpoint: Checkpoint, privateKey: KeyObject): string {
   const text = checkpointText(checkpoint)

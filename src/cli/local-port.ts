@@ -63,6 +63,36 @@ export type FsckReport = {
   problems: readonly { place: string; message: string }[]
 }
 
+/** `address`: a server, or where `checkpoint` and `tile/` lie. `key`: the verifier key, or a file of it. */
+export type MonitorRequest = { address?: string; key?: string; state?: string }
+
+export type MonitorReport = {
+  address: string
+  origin: string
+  /** The file that remembers what was seen. */
+  state: string
+  /** Whether the key was given or seen before; otherwise the log itself said it. */
+  pinned: boolean
+} & (
+  | {
+      kind: 'intact'
+      size: number
+      root: string
+      /** Entries that were new, each of them checked. */
+      fresh: number
+      /** Null: it was seen for the first time. */
+      seenSize: number | null
+    }
+  | {
+      kind: 'changed'
+      change: string
+      message: string
+      /** The two signed notes that contradict each other; null where there is none. */
+      seen: string | null
+      note: string | null
+    }
+)
+
 /** What is said of a repository: how git asks it, and which files hold what it is asked with. */
 export type KnownRepositoryView = {
   address: string
@@ -166,6 +196,8 @@ export interface LocalVerbs {
     address: string,
   ): Promise<{ address: string; branches: readonly { branch: string; commit: string }[] }>
   fsck(report: Report): Promise<FsckReport>
+  /** Looks at a log once from outside; throws `not_running` when nothing answers. */
+  monitor(request: MonitorRequest): Promise<MonitorReport>
   prune(dryRun: boolean): Promise<PruneReport>
   /** Copies all that is needed to serve again, while Kiln runs or not; adds to a backup that is there. */
   backup(folder: string, passphrase: Passphrase, report: Report): Promise<BackupReport>

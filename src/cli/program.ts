@@ -10,6 +10,7 @@ import { environments } from './verbs/environments.ts'
 import { history } from './verbs/history.ts'
 import { logs } from './verbs/logs.ts'
 import { machine } from './verbs/machine.ts'
+import { monitor } from './verbs/monitor.ts'
 import { operations } from './verbs/operations.ts'
 import { promote } from './verbs/promote.ts'
 import { prune } from './verbs/prune.ts'
@@ -49,6 +50,7 @@ const verbs: readonly Verb[] = [
   logs,
   operations,
   audit,
+  monitor,
   recovery,
 ]
 

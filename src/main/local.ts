@@ -6,6 +6,7 @@ import { localDoctor } from './local-doctor.ts'
 import { localEvidence, localJudge } from './local-evidence.ts'
 import { localFsck, localReindex } from './local-ledger.ts'
 import { demandRestored } from './backup/demand-restored.ts'
+import { localMonitor } from './local-monitor.ts'
 import { localBackup, localRestore } from './local-recovery.ts'
 import { readHostAlarm } from './host-alarm.ts'
 import { localRepositories } from './local-repositories.ts'
@@ -42,6 +43,12 @@ export function createLocalVerbs({ home, env }: { home: string; env: Environment
       localEvidence(config, what, { folder: process.cwd(), file, now: new Date() }),
     judge: (file, root) => localJudge(config, resolve(file), root),
     fsck: (report) => localFsck(config, report),
+    monitor: (request) =>
+      localMonitor(request, {
+        env,
+        standard: `http://127.0.0.1:${config.ports.api}`,
+        now: () => new Date(),
+      }),
     backup: (folder, passphrase, report) =>
       localBackup({ config, environment: env, folder }, passphrase, report),
     restore: (folder, passphrase, report) =>

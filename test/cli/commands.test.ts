@@ -47,6 +47,7 @@ const examples: Record<string, readonly string[]> = {
   verify: ['hello/prod'],
   evidence: ['hello/prod'],
   fsck: [],
+  monitor: [],
   reindex: [],
   backup: ['/mnt/backup', '--without-keys'],
   restore: ['/mnt/backup', '--without-keys'],

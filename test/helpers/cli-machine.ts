@@ -86,6 +86,19 @@ export function memoryMachine(broken: boolean): LocalVerbs {
       checks: [{ name: 'root', passed: root !== undefined && !broken, detail: String(root) }],
       command: null,
     }),
+    monitor: async ({ address = 'http://127.0.0.1:1' }) => {
+      const about = { address, origin: 'kiln.test', state: '/srv/monitor.json', pinned: true }
+      return broken
+        ? {
+            ...about,
+            kind: 'changed',
+            change: 'shorter',
+            message: 'it has 3 entries, and had 7: 4 are gone',
+            seen: 'kiln.test\n7\nAAAA\n',
+            note: 'kiln.test\n3\nBBBB\n',
+          }
+        : { ...about, kind: 'intact', size: 7, root: 'AAAA', fresh: 2, seenSize: 5 }
+    },
     repositories: async () => [usable(broken)],
     addRepository: async ({ address }) => ({
       repository: { ...usable(broken), address },
