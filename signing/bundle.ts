@@ -60,6 +60,7 @@ export type SignedBundle = z.infer<typeof signedSchema>
 /** The same with its one log entry: what is published and verified. */
 export type LoggedBundle = z.infer<typeof loggedSchema>
 
+/** A transparency log entry as Rekor v2 answers it. */
 export type BundleEntry = z.infer<typeof entrySchema>
 
 /** A bundle's one byte form, RFC 8785: what is stored and what its digest is of. */
@@ -124,34 +125,40 @@ export function withoutLogEntry(bundle: LoggedBundle): SignedBundle {
   return { ...bundle, verificationMaterial: { publicKey } }
 }
 
-/** Where the statement stands in the log. `checkpoint` is the signed note whose root the proof leads to. */
-export type LogEntry = {
+/** Where a leaf stands in the log. `checkpoint` is the signed note whose root the proof leads to. */
+export type LogPlace = {
   index: number
   proof: readonly Uint8Array[]
   checkpoint: string
-  /** The role key that signed the envelope, SPKI DER: the leaf names it. */
-  roleKey: Uint8Array
   /** The log's key, SPKI DER. */
   logKey: Uint8Array
 }
 
-/** The bundle with its log entry. Checks nothing: read it back with `verifyBundle`. */
-export function attachLogEntry(bundle: SignedBundle, entry: LogEntry): LoggedBundle {
-  const { origin, size, root } = parseCheckpoint(entry.checkpoint).checkpoint
-  const index = String(entry.index)
-  const logged: BundleEntry = {
+/** The same of a signed statement; `roleKey` signed the envelope, SPKI DER: the leaf names it. */
+export type LogEntry = LogPlace & { roleKey: Uint8Array }
+
+/** What is told of a leaf that stands in the log. Checks nothing. */
+export function logEntryOf(leaf: Uint8Array, place: LogPlace): BundleEntry {
+  const { origin, size, root } = parseCheckpoint(place.checkpoint).checkpoint
+  const index = String(place.index)
+  return {
     logIndex: index,
-    logId: { keyId: toBase64(logId(origin, publicKeyOf(entry.logKey))) },
+    logId: { keyId: toBase64(logId(origin, publicKeyOf(place.logKey))) },
     kindVersion: { kind: 'hashedrekord', version: '0.0.2' },
     inclusionProof: {
       logIndex: index,
       rootHash: toBase64(root),
       treeSize: String(size),
-      hashes: entry.proof.map(toBase64),
-      checkpoint: { envelope: entry.checkpoint },
+      hashes: place.proof.map(toBase64),
+      checkpoint: { envelope: place.checkpoint },
     },
-    canonicalizedBody: toBase64(leafOfEnvelope(envelopeOf(bundle), entry.roleKey)),
+    canonicalizedBody: toBase64(leaf),
   }
+}
+
+/** The bundle with its log entry. Checks nothing: read it back with `verifyBundle`. */
+export function attachLogEntry(bundle: SignedBundle, entry: LogEntry): LoggedBundle {
+  const logged = logEntryOf(leafOfEnvelope(envelopeOf(bundle), entry.roleKey), entry)
   const { publicKey } = bundle.verificationMaterial
   return { ...bundle, verificationMaterial: { publicKey, tlogEntries: [logged] } }
 }

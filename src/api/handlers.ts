@@ -56,6 +56,7 @@ export function handlers(ports: Ports, streams: OpenStreams, openapi: () => stri
     checkpoint: () => ports.ledger.checkpoint(),
     tile: async ({ params }) => found(await ports.ledger.tile(params['*']), `tile ${params['*']}`),
     freshness: () => ports.ledger.freshness(),
+    logEntry: ({ body }) => ports.ledger.log(body),
     trustedRoot: () => ports.ledger.trusted('trusted_root.json'),
     verifierKey: () => ports.ledger.trusted('log.vkey'),
     reindex: async ({ asked }) => ports.ledger.reindex(await asked()),

@@ -1,5 +1,6 @@
 import type { Route } from './route.ts'
 import { document, get, json, plain, post, prefix, tilePath } from './route-parts.ts'
+import { logEntry, logEntryRequest } from './log-entry-view.ts'
 import * as views from './views.ts'
 
 /** The log as auditors read it. */
@@ -40,6 +41,16 @@ export const ledgerRoutes = {
     path: `${prefix}/log.vkey`,
     summary: "The log's verifier key, for tools that read C2SP checkpoints",
     answer: plain,
+  },
+  /** Rekor v2, as Sigstore's clients write into a log: what opens it is the key that signed, not a token. */
+  logEntry: {
+    ...post,
+    access: 'open',
+    status: 201,
+    path: '/api/v2/log/entries',
+    summary: 'Log a signature by a key that may (Rekor v2)',
+    body: logEntryRequest,
+    answer: json(logEntry),
   },
   reindex: {
     ...post,

@@ -6,6 +6,7 @@ import type { Operation } from '../domain/operation.ts'
 import type { Principal } from '../domain/statement.ts'
 import type { scan } from './route-parts.ts'
 import type * as views from './views.ts'
+import type { logEntry, logEntryRequest } from './log-entry-view.ts'
 import type { webhookDelivery } from './webhook-view.ts'
 
 export type EnvironmentTile = z.output<typeof views.environmentTile>
@@ -19,6 +20,8 @@ export type Watch = z.output<typeof views.watch>
 export type WebhookDelivery = z.output<typeof webhookDelivery>
 export type Scan = z.output<typeof scan>
 export type ServerStatus = z.output<typeof views.serverStatus>
+export type LogEntryRequest = z.output<typeof logEntryRequest>
+export type LogEntry = z.output<typeof logEntry>
 export type Reindexed = z.output<typeof views.reindexed>
 
 /** `cursor` is what an earlier page gave as `next`, or undefined; one that was not given throws `invalid_input`. */
@@ -112,6 +115,8 @@ export interface LedgerFiles {
   tile(path: string): Promise<Uint8Array | undefined>
   /** The server's newest signed word that the log is so now, as JSON. */
   freshness(): Promise<string>
+  /** Logs what somebody else signed. Throws `forbidden` for a key that may not, `verification_failed`, `refused`. */
+  log(request: LogEntryRequest): Promise<LogEntry>
   /** What a verifier must know of the log; it pins them by what it heard elsewhere, not by this answer. */
   trusted(what: 'trusted_root.json' | 'log.vkey'): Promise<string>
   reindex(asked: Asked): Promise<Reindexed>

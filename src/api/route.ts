@@ -15,9 +15,9 @@ export type Route = {
   method: 'GET' | 'POST' | 'DELETE'
   path: string
   summary: string
-  /** `open` needs no token. Only health is open. */
+  /** `open` needs no token. Health is open, and the public log. */
   access: 'open' | 'token'
-  status: 200 | 202
+  status: 200 | 201 | 202
   params: z.ZodType
   query: z.ZodType
   body: z.ZodType

@@ -58,6 +58,8 @@ export type EvidenceReport = {
 
 export type FsckReport = {
   entries: number
+  /** How many of them others logged. */
+  foreign: number
   /** The root of the log that was derived again. */
   root: string
   problems: readonly { place: string; message: string }[]

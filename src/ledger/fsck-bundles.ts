@@ -1,5 +1,6 @@
 import { envelopeOf, parseLoggedBundle, parseSignedBundle } from '../../signing/bundle.ts'
-import { leafName, leafOfEnvelope } from '../../signing/leaf.ts'
+import { leafName, leafOfEnvelope, parseLeaf } from '../../signing/leaf.ts'
+import { verifyPrehashed } from '../../signing/prehashed.ts'
 import { derOf } from '../../signing/trust.ts'
 import { verifyBundle, verifySignature } from '../../signing/verify.ts'
 import { roleOf } from '../domain/role.ts'
@@ -8,16 +9,18 @@ import { leafBundleKey, readEntry } from './entry.ts'
 import { messageOf, type FsckDeps } from './fsck-report.ts'
 import { tileWidth } from './tiles.ts'
 
-/** Checks the bundle of every leaf and every bundle there is; gives the facts that stand. */
+/** Checks the bundle of every leaf and every bundle there is; gives the facts that stand, and how many entries are others'. */
 export async function checkBundles(
   deps: FsckDeps,
   entries: readonly (Uint8Array | null)[],
-): Promise<readonly Fact[]> {
+): Promise<{ facts: readonly Fact[]; foreign: number }> {
   const facts: Fact[] = []
+  let foreign = 0
   for (let from = 0; from < entries.length; from += tileWidth) {
     const some = entries.slice(from, from + tileWidth)
     const read = await Promise.all(some.map((bytes, n) => checkEntry(deps, from + n, bytes)))
-    facts.push(...read.filter((fact) => fact !== null))
+    facts.push(...read.filter((fact) => fact !== null && fact !== 'foreign'))
+    foreign += read.filter((fact) => fact === 'foreign').length
   }
   checkTwice(deps, entries)
   const logged = new Map(facts.map((fact) => [fact.leaf, fact]))
@@ -25,26 +28,40 @@ export async function checkBundles(
   for await (const key of deps.store.list('bundles/published/')) {
     await checkPublished(deps, key, logged)
   }
-  return facts
+  return { facts, foreign }
 }
 
 async function checkEntry(
   deps: FsckDeps,
   index: number,
   bytes: Uint8Array | null,
-): Promise<Fact | null> {
+): Promise<Fact | 'foreign' | null> {
   // What could not be read is on record already.
   if (bytes === null) return null
   const place = leafBundleKey(leafName(bytes))
   try {
     const found = await readEntry(deps, { index, bytes })
     if (found.kind === 'fact') return found.fact
+    if (found.kind === 'foreign') return checkForeign(deps, index, bytes)
     if (found.kind === 'ignored')
       deps.report(place, `entry ${index} counts for nothing: ${found.reason}`)
   } catch (error) {
     deps.report(place, messageOf(error))
   }
   return null
+}
+
+/** What others logged has no bundle here; its entry alone says whether its key signed it. */
+function checkForeign({ report }: FsckDeps, index: number, bytes: Uint8Array): 'foreign' {
+  const place = `tile/entries, entry ${index}`
+  try {
+    if (!verifyPrehashed(parseLeaf(bytes))) {
+      report(place, `entry ${index} is by no key of Kiln, and its own did not sign it`)
+    }
+  } catch {
+    report(place, `entry ${index} is not a canonical hashedrekord 0.0.2`)
+  }
+  return 'foreign'
 }
 
 /** A decision is in the log once. */

@@ -11,6 +11,8 @@ import { readTiles, tileKey, tileWidth } from './tiles.ts'
 
 export type FsckReport = {
   entries: number
+  /** How many of them are by keys that are not Kiln's. */
+  foreign: number
   /** The root of all entries, derived again; base64. */
   root: string
   problems: Problem[]
@@ -34,9 +36,9 @@ export async function fsck(input: Omit<FsckDeps, 'report'>): Promise<FsckReport>
   const stagedTiles = await checkStaging(deps, hashes)
   const unmoved = async (): Promise<boolean> => (await input.head.read())?.version === head?.version
   await checkTiles(deps, { hashes, stagedTiles, unmoved })
-  const facts = await checkBundles(deps, entries)
+  const { facts, foreign } = await checkBundles(deps, entries)
   await checkBlobs(deps, facts)
-  return { entries: entries.length, root: toBase64(root), problems }
+  return { entries: entries.length, foreign, root: toBase64(root), problems }
 }
 
 function readCheckpoint(

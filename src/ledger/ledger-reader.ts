@@ -1,5 +1,10 @@
 import { leafHash } from '../../signing/merkle.ts'
-import { attachLogEntry, type LoggedBundle } from '../../signing/bundle.ts'
+import {
+  attachLogEntry,
+  logEntryOf,
+  type BundleEntry,
+  type LoggedBundle,
+} from '../../signing/bundle.ts'
 import { derOf, type TrustRoot } from '../../signing/trust.ts'
 import type { Logger } from 'pino'
 import { KilnError } from '../domain/error.ts'
@@ -29,6 +34,8 @@ export type LedgerReader = {
   factOf(leaf: Leaf): Fact | undefined
   /** The bundle with its proof of inclusion in the newest checkpoint seen. Throws `not_found`. */
   bundleOf(leaf: Leaf): Promise<LoggedBundle>
+  /** What is told of a leaf at an index, with its proof in the newest checkpoint seen. Throws `not_found`. */
+  entryOf(leaf: Uint8Array, index: number): BundleEntry
   /** The newest checkpoint seen, null while the log is empty. */
   checkpoint(): { size: number; note: string } | null
   /** Whether the log begins with this tree; null: as far as it was read it is not that long. */
@@ -97,8 +104,21 @@ export function openLedgerReader(deps: LedgerReaderDeps): LedgerReader {
     checkpoint: () => view.head && { size: view.size, note: view.head.note },
     beginsWith: (tree) =>
       tree.size > view.size ? null : Buffer.compare(view.tree.root(tree.size), tree.root) === 0,
+    entryOf: (leaf, index) => entryOf(deps, view, { leaf, index }),
     bundleOf: (leaf) => bundleOf(deps, view, byLeaf.get(leaf)),
   }
+}
+
+function entryOf(
+  { trust }: LedgerReaderDeps,
+  { tree, size, head }: LogView,
+  { leaf, index }: { leaf: Uint8Array; index: number },
+): BundleEntry {
+  const stands =
+    head !== null && index < size && Buffer.compare(tree.node(0, index), leafHash(leaf)) === 0
+  if (!stands) throw new KilnError('not_found', `entry ${index} is not this one`)
+  const proof = tree.inclusionProof(index, size)
+  return logEntryOf(leaf, { index, proof, checkpoint: head.note, logKey: derOf(trust.logKey) })
 }
 
 async function bundleOf(

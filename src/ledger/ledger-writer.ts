@@ -5,9 +5,10 @@ import {
   envelopeOf,
   parseLoggedBundle,
   parseSignedBundle,
+  type BundleEntry,
   type SignedBundle,
 } from '../../signing/bundle.ts'
-import { leafName, leafOfEnvelope } from '../../signing/leaf.ts'
+import { leafName, leafOfEnvelope, type LeafContent } from '../../signing/leaf.ts'
 import type { Signable } from '../../signing/statement.ts'
 import { statementBytes } from '../../signing/statements.ts'
 import { derOf, type RoleKey, type TrustRoot } from '../../signing/trust.ts'
@@ -20,6 +21,7 @@ import type { BlobStore, HeadStore } from '../store/blob-store.ts'
 import { openAppender } from './appender.ts'
 import type { CheckpointPort } from './append-steps.ts'
 import { leafBundleKey } from './entry.ts'
+import { checkEntry } from './foreign-entry.ts'
 import { openLedgerReader, type LedgerReader } from './ledger-reader.ts'
 
 /** What signs, in its own process: statements by their role's key, and checkpoints. */
@@ -49,6 +51,11 @@ export type LedgerWriter = LedgerReader & {
   decide(decision: { id: string; signable: Signable }): Promise<Decided>
   /** The bundle with its proof, the same bytes for ever once made, and the key under which they lie. */
   publishedBundle(leaf: Leaf): Promise<{ key: string; bytes: Uint8Array }>
+  /**
+   * Logs what somebody else signed, once however often it is asked, and gives its place; it is no fact. The
+   * `allowed` are hints of keys. Throws as `checkEntry` does, and `refused` for a role key's own.
+   */
+  logForeign(content: LeafContent, allowed: ReadonlySet<string>): Promise<BundleEntry>
   /** Reads a statement back from the store and checks all of it. Throws `verification_failed`. */
   verify(leaf: Leaf, expected: { kind: FactKind; artifact: Digest | null }): Promise<void>
 }
@@ -74,6 +81,12 @@ export function openLedger(deps: LedgerWriterDeps): LedgerWriter {
       }
       return { leaf, index, fact }
     },
+    async logForeign(content, allowed) {
+      const { leaf, by } = checkEntry(content, { trust, allowed })
+      const index = by === 'foreign' ? await appender.append(leaf) : await knownIndex(reader, leaf)
+      await reader.refresh()
+      return reader.entryOf(leaf, index)
+    },
     async publishedBundle(leaf) {
       const published = await publish(deps.store, reader, leaf)
       crashPoint('ledger.published')
@@ -85,6 +98,16 @@ export function openLedger(deps: LedgerWriterDeps): LedgerWriter {
       verifyBundle(parseLoggedBundle(bytes), trust, wanted)
     },
   }
+}
+
+/** Where a role key's entry stands already. One that the signer did not make would have no bundle: no reader could go on. */
+async function knownIndex(reader: LedgerReader, leaf: Uint8Array): Promise<number> {
+  await reader.refresh()
+  const fact = reader.factOf(leafName(leaf))
+  if (fact !== undefined) return fact.index
+  throw new KilnError('refused', "Kiln's own keys speak through its signer alone", {
+    place: 'signature.verifier',
+  })
 }
 
 type Signed = { bytes: Uint8Array; bundle: SignedBundle; key: RoleKey }

@@ -66,6 +66,8 @@ export type Config = {
   keep: Keep
   /** How old what the server says of the log may be, and where it says so. */
   fresh: { limitMs: number; server: string }
+  /** Folder of keys that may write into the log; undefined: nobody's. */
+  logKeys: string | undefined
   watchEveryMs: number
   publicAddress: string | undefined
   /** Where the host reads secrets, and where it gives them to instances. */
@@ -107,6 +109,7 @@ export function loadConfig(environment: Environment, cwd: string): Config {
     minFree: given.KILN_MIN_FREE ?? 2 * gibibyte,
     keep: keepOf(given),
     fresh: freshOf(given, ports),
+    logKeys: folderAt(cwd, given.KILN_LOG_KEYS),
     secrets: secretsOf(given, cwd, home),
     logLevel: given.KILN_LOG_LEVEL ?? 'info',
     healthPort: given.KILN_HEALTH_PORT,

@@ -15,7 +15,7 @@ import type { Config } from './config.ts'
 
 export type ServerIndex = {
   history: (name: EnvironmentName, page: PageRequest) => Promise<Page<HistoryEntry>>
-  files: Omit<LedgerFiles, 'freshness'>
+  files: Omit<LedgerFiles, 'freshness' | 'log'>
   webhooks: WebhookMemory
   close: () => Promise<void>
 }

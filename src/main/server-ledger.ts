@@ -1,11 +1,14 @@
 import type { Logger } from 'pino'
 import { signerClient } from '../../signing/signer-client.ts'
+import type { LeafContent } from '../../signing/leaf.ts'
 import { readTrust } from '../../signing/trust-files.ts'
-import type { TrustRoot } from '../../signing/trust.ts'
+import { derOf, type TrustRoot } from '../../signing/trust.ts'
+import type { LedgerFiles, LogEntryRequest } from '../api/ports.ts'
 import { openLedger, type LedgerWriter } from '../ledger/ledger-writer.ts'
 import { lockFolder } from '../store/folder-lock.ts'
 import type { BlobStore } from '../store/blob-store.ts'
 import { openObjectStore } from './object-store.ts'
+import { readLogKeys } from './log-keys.ts'
 import type { ProcessContext } from './process.ts'
 import { sayFresh } from './say-fresh.ts'
 
@@ -15,6 +18,8 @@ export type OwnedLedger = {
   trust: TrustRoot
   /** The newest signed word that the log is so now. */
   freshness: () => Promise<string>
+  /** Logs what somebody else signed. */
+  log: LedgerFiles['log']
   close: () => void
 }
 
@@ -53,6 +58,8 @@ export async function openOwnedLedger({
     ledger,
     trust,
     freshness: fresh.newest,
+    log: async (request) =>
+      ledger.logForeign(contentOf(request), await readLogKeys(config.logKeys)),
     close() {
       fresh.close()
       lock.release()
@@ -67,4 +74,14 @@ async function recordRoles(ledger: LedgerWriter, trust: TrustRoot, logger: Logge
     signable: { kind: 'roles', time: new Date().toISOString(), trust },
   })
   logger.info({ index, origin: trust.origin }, 'a new log begins with the list of roles')
+}
+
+/** Rekor v2's request as what a leaf is made of. */
+export function contentOf({ hashedRekordRequestV002 }: LogEntryRequest): LeafContent {
+  const { digest, signature } = hashedRekordRequestV002
+  return {
+    digest: derOf(digest),
+    signature: derOf(signature.content),
+    publicKey: derOf(signature.verifier.publicKey.rawBytes),
+  }
 }

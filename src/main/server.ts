@@ -65,7 +65,7 @@ await runProcess('server', async (context) => {
     webhooks: serverWebhooks(context, index, watches),
     views: createServerViews({ context, owned, history: index.history, engine, version }),
     logs: createLogs(config, operations.get),
-    ledger: { ...index.files, freshness: owned.freshness },
+    ledger: { ...index.files, freshness: owned.freshness, log: owned.log },
   })
   await wakeOpenChanges(owned, engine)
   await api.listen({ host: '127.0.0.1', port: config.ports.api })

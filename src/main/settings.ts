@@ -193,6 +193,11 @@ export const settings = {
     standard: '900',
     form: z.coerce.number().int().min(4).max(86_400),
   },
+  KILN_LOG_KEYS: {
+    about: 'folder of public keys (PEM, P-256) that may write into the log, as Sigstore clients do',
+    standard: 'none: nobody but Kiln',
+    form: folder,
+  },
   KILN_SERVER: {
     about: 'where the host asks the server how far the log is',
     standard: 'http://127.0.0.1:<API port>',

@@ -74,6 +74,7 @@ test('only health and the public log are open', async () => {
     'freshness',
     'trustedRoot',
     'verifierKey',
+    'logEntry',
   ])
   expect((await request(routes.health, { token: null })).status).toBe(200)
 })

@@ -267,6 +267,9 @@ export function memoryPorts() {
     ledger: {
       checkpoint: async () => 'kiln.test\n7\nAAAA\n',
       tile: async (path) => (path === '0/000' ? Buffer.from([0, 255, 1]) : undefined),
+      log: async () => {
+        throw new KilnError('forbidden', 'the key may not write into this log')
+      },
       freshness: async () => JSON.stringify({ fresh: true }),
       trusted: async (what) =>
         what.endsWith('.json') ? JSON.stringify({ file: what }) : `the ${what}\n`,

@@ -112,6 +112,7 @@ export function memoryMachine(broken: boolean): LocalVerbs {
     }),
     fsck: async () => ({
       entries: 7,
+      foreign: 0,
       root: 'AAAA',
       problems: broken ? [{ place: 'leaf 3', message: 'no bundle' }] : [],
     }),

@@ -10,6 +10,7 @@ import { signPayload } from '../../signing/sign.ts'
 import { openSigner } from '../../signing/signer.ts'
 import { parseStatement } from '../../signing/statements.ts'
 import { trustRootOf } from '../../signing/keys.ts'
+import { KilnError } from '../../src/domain/error.ts'
 import { lockFolder } from '../../src/store/folder-lock.ts'
 import { memoryKeys } from '../helpers/signed-log.ts'
 
@@ -70,7 +71,7 @@ test.each<[string, () => Promise<unknown>]>([
   ['no bundle', async () => freshness],
 ])('refused: %s', async (_what, make) => {
   const bundle = await make()
-  expect(() => verifyFreshness(bundle, trust)).toThrow()
+  expect(() => verifyFreshness(bundle, trust)).toThrow(KilnError)
 })
 
 test('a record key that was replaced says nothing of now', async () => {
