@@ -15,6 +15,15 @@ const params = {
 
 const bodies: Partial<Record<RouteName, object>> = {
   startBuild: { repository: '/srv/hello', revision: 'main' },
+  logEntry: {
+    hashedRekordRequestV002: {
+      digest: 'AAAA',
+      signature: {
+        content: 'AAAA',
+        verifier: { publicKey: { rawBytes: 'AAAA' }, keyDetails: 'PKIX_ECDSA_P256_SHA_256' },
+      },
+    },
+  },
   startRebuild: { digest: testDigest('a1') },
   revoke: { subject: { kind: 'artifact', digest: testDigest('a1') }, reason: 'leaked' },
   promote: { digest: testDigest('a1') },

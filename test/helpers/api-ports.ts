@@ -267,9 +267,19 @@ export function memoryPorts() {
     ledger: {
       checkpoint: async () => 'kiln.test\n7\nAAAA\n',
       tile: async (path) => (path === '0/000' ? Buffer.from([0, 255, 1]) : undefined),
-      log: async () => {
-        throw new KilnError('forbidden', 'the key may not write into this log')
-      },
+      log: async () => ({
+        logIndex: '6',
+        logId: { keyId: 'AAAA' },
+        kindVersion: { kind: 'hashedrekord', version: '0.0.2' },
+        inclusionProof: {
+          logIndex: '6',
+          rootHash: 'AAAA',
+          treeSize: '7',
+          hashes: ['AAAA'],
+          checkpoint: { envelope: 'kiln.test\n7\nAAAA\n' },
+        },
+        canonicalizedBody: 'AAAA',
+      }),
       freshness: async () => JSON.stringify({ fresh: true }),
       trusted: async (what) =>
         what.endsWith('.json') ? JSON.stringify({ file: what }) : `the ${what}\n`,
