@@ -5,11 +5,13 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 
 /**
- * A load client, a process of its own: POST requests with ids over keep-alive connections, never sent
- * twice, until its input closes, SIGTERM, or a limit. Prints one line of JSON at its end.
+ * A load client, a process of its own: POST requests with ids over keep-alive connections, or with --fresh
+ * each over its own, never sent twice, until its input closes, SIGTERM, or a limit. Prints one line of
+ * JSON at its end.
  *
  *   node scripts/load-client.ts --address 127.0.0.1:8080 [--path /] [--connections 4]
- *     [--max-seconds 600] [--max-requests 1000000] [--delay-ms 0] [--journal FILE --environment NAME]
+ *     [--max-seconds 600] [--max-requests 1000000] [--delay-ms 0] [--fresh]
+ *     [--journal FILE --environment NAME]
  *
  * Exit code 0 when it ran, whatever the answers were; 2 for wrong arguments.
  */
@@ -26,6 +28,8 @@ type Plan = {
   /** File that gets a line of JSON for every request; empty for none. */
   journal: string
   environment: string
+  /** A connection for each request, instead of some that are kept. */
+  fresh: boolean
 }
 
 type Report = {
@@ -59,6 +63,7 @@ function readPlan(argv: readonly string[]): Plan {
       'delay-ms': option('0'),
       journal: option(''),
       environment: option(''),
+      fresh: { type: 'boolean', default: false },
     },
   })
   const [, host = '', port = ''] = /^(?:http:\/\/)?(.+):(\d+)\/?$/.exec(values.address) ?? []
@@ -75,6 +80,7 @@ function readPlan(argv: readonly string[]): Plan {
     delayMs: Number(values['delay-ms']),
     journal: values.journal,
     environment: values.environment,
+    fresh: values.fresh,
   }
 }
 
@@ -85,7 +91,7 @@ function positive(name: string, text: string): number {
 }
 
 async function run(plan: Plan): Promise<Report> {
-  const agent = new Agent({ keepAlive: true, maxSockets: plan.connections })
+  const agent = new Agent({ keepAlive: !plan.fresh, maxSockets: plan.connections })
   const report: Report = { sent: 0, ok: 0, failed: 0, errors: [], perInstance: {}, p50: 0, p99: 0 }
   const timesMs: number[] = []
   const stopped = stopSignal(plan.maxSeconds)
@@ -111,7 +117,8 @@ async function run(plan: Plan): Promise<Report> {
         report.failed++
         const message = `${new Date().toISOString()} ${error instanceof Error ? error.message : String(error)}`
         if (report.errors.length < shownErrors) report.errors.push(message)
-        note({ ok: false, error: message, instance: '' })
+        const instance = error instanceof BadAnswer ? error.instance : ''
+        note({ ok: false, error: message, instance })
         // Where nobody listens, answers come faster than any service could give them.
         await delay(pauseAfterFailureMs)
       }
@@ -153,9 +160,10 @@ function post({ host, port, path, delayMs }: Plan, agent: Agent, id: string): Pr
     const sending = request(
       { host, port, path, method: 'POST', agent, headers, timeout: answerWithinMs },
       (response) => {
+        const instance = String(response.headers['x-kiln-instance'] ?? '')
         readAnswer(response, id).then(
-          () => resolve(String(response.headers['x-kiln-instance'] ?? 'unknown')),
-          reject,
+          () => resolve(instance === '' ? 'unknown' : instance),
+          (error: Error) => reject(new BadAnswer(error.message, instance)),
         )
       },
     )
@@ -163,6 +171,15 @@ function post({ host, port, path, delayMs }: Plan, agent: Agent, id: string): Pr
     sending.on('error', reject)
     sending.end(body)
   })
+}
+
+/** An answer that is none: not 2xx, cut off, or another request's; with the instance that the edge names. */
+class BadAnswer extends Error {
+  readonly instance: string
+  constructor(message: string, instance: string) {
+    super(message)
+    this.instance = instance
+  }
 }
 
 async function readAnswer(response: IncomingMessage, id: string): Promise<void> {

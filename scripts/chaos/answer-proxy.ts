@@ -78,6 +78,9 @@ export const dockerEffects = [
   /^POST .*\/images\/.*\/push/,
 ]
 
+/** What changes something in an object store. */
+export const storeEffects = [/^PUT /, /^DELETE /]
+
 function effectOf(
   effects: readonly RegExp[],
   { method, url = '' }: IncomingMessage,

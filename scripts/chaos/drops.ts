@@ -1,18 +1,19 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Stage } from './stage.ts'
 
-/** Again and again: the next answers of an engine, or those of Temporal for a moment, reach nobody. */
+/** Again and again: the next answers of an engine or the store, or those of Temporal for a moment, reach nobody. */
 export async function drops(
   stage: Stage,
   { signal, everyMs }: { signal: AbortSignal; everyMs: number },
 ): Promise<void> {
+  const proxies = [stage.docker, stage.builds, stage.store]
+  const turns = [
+    ...proxies.map((proxy) => async () => proxy.arm(1)),
+    () => stage.temporal.drop(300),
+  ]
   for (let turn = 0; !signal.aborted; turn++) {
     await delay(everyMs * (0.5 + Math.random()), undefined, { signal }).catch(() => undefined)
-    if (signal.aborted) break
-    if (turn % 3 === 0) stage.docker.arm(1)
-    if (turn % 3 === 1) stage.builds.arm(1)
-    if (turn % 3 === 2) await stage.temporal.drop(300)
+    if (!signal.aborted) await turns[turn % turns.length]?.()
   }
-  stage.docker.arm(0)
-  stage.builds.arm(0)
+  for (const proxy of proxies) proxy.arm(0)
 }

@@ -5,8 +5,8 @@ import { edgeStat, listLeft, readHistories } from './inventory.ts'
 import { until, type Session } from './session.ts'
 import { isQuiet } from './work.ts'
 
-/** How long one change may take while everything around it dies: a kill costs seconds, and there are many. */
-export const boundMs = 300_000
+/** How long one change may take when nobody dies, on a machine that is busy with a whole chaos run. */
+const boundMs = 120_000
 
 /**
  * Waits until nothing is in work, asks everybody for the last time, and lets the checker judge. Nobody
@@ -18,6 +18,8 @@ export async function finish(
     engines: { runtime: string; build: string }
     host: string
     builds: readonly string[]
+    /** Where the ledger's objects lie as files. */
+    store: string
     stopRecording: () => Promise<void>
   },
 ): Promise<Verdict[]> {
@@ -34,6 +36,6 @@ export async function finish(
   journal.edge({ stat: await edgeStat(kiln.home) })
   journal.left(await listLeft(given.engines, given))
   await given.stopRecording()
-  const { store, trust } = pathsOf(kiln.home)
-  return judge({ store, trust, evidence: journal.folder, host: given.host, boundMs })
+  const { trust } = pathsOf(kiln.home)
+  return judge({ store: given.store, trust, evidence: journal.folder, host: given.host, boundMs })
 }

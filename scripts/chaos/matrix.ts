@@ -1,10 +1,9 @@
-import { crashPointProcesses } from '../../src/main/crash-point-list.ts'
+import { setTimeout as delay } from 'node:timers/promises'
+import { choose, type Choice, type Learned, type Passes } from './choose.ts'
 import type { Case, Points } from './points.ts'
-import type { Session } from './session.ts'
 
-/** Ways to work, and which points each passes: learned from a round in which nothing is killed. */
+/** Ways to work by name, the same names for every app. */
 export type Ways = Readonly<Record<string, () => Promise<void>>>
-export type Passes = ReadonlyMap<string, ReadonlySet<string>>
 
 export type Progress = {
   covered: Set<string>
@@ -12,21 +11,22 @@ export type Progress = {
   unexpected: string[]
 }
 
-type Matrix = { session: Session; points: Points; ways: Ways; say: (line: string) => void }
+type Say = (line: string) => void
 
 /** Each way once, nobody killed: what is passed meanwhile belongs to it. */
 export async function learn(
-  { session, points, ways, say }: Matrix,
+  { points, ways, say }: { points: Points; ways: Ways; say: Say },
   progress: Progress,
 ): Promise<Passes> {
-  const passes = new Map<string, ReadonlySet<string>>()
+  const passes = new Map<string, Learned>()
   for (const [name, work] of Object.entries(ways)) {
     const before = counts(points)
-    await attempt({ session, name, work }, progress)
+    const began = Date.now()
+    await attempt({ name, work }, progress)
     const own = [...points.passed()].flatMap(([process, passed]) =>
       passed.slice(before.get(process) ?? 0),
     )
-    passes.set(name, new Set(own))
+    passes.set(name, { passes: new Set(own), ms: Date.now() - began })
     say(`${name}: passes ${new Set(own).size} points`)
   }
   return passes
@@ -36,58 +36,90 @@ function counts(points: Points): ReadonlyMap<string, number> {
   return new Map([...points.passed()].map(([process, passed]) => [process, passed.length]))
 }
 
-/** At most this many deaths of one process in one piece of work: each waits for the one before it. */
-const mostAtOnce = 4
+/** A case that was armed so often and never happened is given up. */
+const mostTries = 8
+const idleMs = 200
 
-/** What to arm next: the way with the most open cases, and a share of them. Null when no way has any. */
-export function choose(
-  cases: readonly Case[],
-  passes: Passes,
-  covered: ReadonlySet<string>,
-): { way: string; armed: readonly Case[] } | null {
-  let best: { way: string; armed: readonly Case[] } | null = null
-  for (const [way, passed] of passes) {
-    const open = cases.filter(({ entry, point }) => passed.has(point) && !covered.has(entry))
-    const armed = crashPointProcesses.flatMap((process) =>
-      open.filter(({ victim }) => victim === process).slice(0, mostAtOnce),
-    )
-    if (armed.length > (best?.armed.length ?? 0)) best = { way, armed }
-  }
-  return best
+type Matrix = {
+  points: Points
+  /** One for each app; all work at once. */
+  lanes: readonly Ways[]
+  passes: Passes
+  cases: readonly Case[]
+  over: () => boolean
+  say: Say
 }
 
-/** Goes through the cases until all are covered or `over` says stop. */
-export async function runMatrix(
-  matrix: Matrix & { cases: readonly Case[]; passes: Passes; over: () => boolean },
+/** Goes through the cases until all are covered, none can be reached any more, or `over` says stop. */
+export async function runMatrix(matrix: Matrix, progress: Progress): Promise<void> {
+  const table = openTable(matrix, progress)
+  await Promise.all(matrix.lanes.map((ways) => runLane({ ways, table }, matrix, progress)))
+}
+
+async function runLane(
+  { ways, table }: { ways: Ways; table: Table },
+  { over, say }: Matrix,
   progress: Progress,
 ): Promise<void> {
-  const { session, points, ways, cases, passes, over, say } = matrix
-  const tried = new Map<string, number>()
   while (!over()) {
-    const open = cases.filter(({ entry }) => (tried.get(entry) ?? 0) < 3)
-    const next = choose(open, passes, progress.covered)
+    const next = table.take()
+    if (next === 'later') {
+      await delay(idleMs)
+      continue
+    }
     const work = next === null ? undefined : ways[next.way]
     if (next === null || work === undefined) return
-    points.arm(next.armed)
-    await attempt({ session, name: next.way, work }, progress)
-    for (const { entry } of next.armed) tried.set(entry, (tried.get(entry) ?? 0) + 1)
-    const fired = points.disarm(next.armed)
-    for (const { entry } of fired) progress.covered.add(entry)
+    const began = Date.now()
+    await attempt({ name: next.way, work }, progress)
+    const fired = table.giveBack(next)
+    const seconds = ((Date.now() - began) / 1000).toFixed(0)
     say(
-      `${next.way}: ${fired.length} of ${next.armed.length} died; ${progress.covered.size} covered`,
+      `${next.way}: ${fired} of ${next.armed.length} died in ${seconds} s; ${progress.covered.size} covered`,
     )
-    await session.allReady()
+  }
+}
+
+type Table = ReturnType<typeof openTable>
+
+/** Which cases are open, armed by whom, and given up: no two lanes arm the same. */
+function openTable({ points, passes, cases }: Matrix, progress: Progress) {
+  const tried = new Map<string, number>()
+  const armed = new Set<string>()
+  return {
+    /** `later`: what is left is armed by others. Null when nothing is left. */
+    take(): Choice | 'later' | null {
+      const open = cases.filter(
+        ({ entry }) => !progress.covered.has(entry) && (tried.get(entry) ?? 0) < mostTries,
+      )
+      const next = choose(
+        open.filter(({ entry }) => !armed.has(entry)),
+        passes,
+      )
+      if (next === null) return open.some(({ entry }) => armed.has(entry)) ? 'later' : null
+      for (const { entry } of next.armed) armed.add(entry)
+      points.arm(next.armed)
+      return next
+    },
+    /** Takes back what did not happen; answers with how much did. */
+    giveBack(done: Choice): number {
+      const fired = points.disarm(done.armed)
+      for (const { entry } of fired) progress.covered.add(entry)
+      for (const { entry } of done.armed) {
+        armed.delete(entry)
+        tried.set(entry, (tried.get(entry) ?? 0) + 1)
+      }
+      return fired.length
+    },
   }
 }
 
 export async function attempt(
-  { session, name, work }: { session: Session; name: string; work: () => Promise<void> },
+  { name, work }: { name: string; work: () => Promise<void> },
   progress: Progress,
 ): Promise<void> {
   try {
     await work()
   } catch (error) {
     progress.unexpected.push(`${name}: ${error instanceof Error ? error.message : String(error)}`)
-    await session.allReady()
   }
 }

@@ -1,4 +1,12 @@
-import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import {
   crashPointProcesses,
@@ -6,6 +14,7 @@ import {
   otherCrashPoints,
   type CrashPointProcess,
 } from '../../src/main/crash-point-list.ts'
+import type { Journal } from './journal.ts'
 
 /** A case of the matrix: at `point`, which `reaches` passes, `victim` dies. */
 export type Case = {
@@ -36,7 +45,7 @@ export function settingsOf(cases: readonly Case[], record: string): Record<strin
 /** The crash points of one Kiln, all disarmed at first: which are armed, which were reached. */
 export function openPoints(
   home: string,
-  { cases, record }: { cases: readonly Case[]; record: string },
+  { cases, record, journal }: { cases: readonly Case[]; record: string; journal: Journal },
 ) {
   const run = join(home, 'run')
   const marker = (entry: string) => join(run, `crashed-${entry}`)
@@ -46,13 +55,16 @@ export function openPoints(
     arm(armed: readonly Case[]) {
       for (const { entry } of armed) rmSync(marker(entry), { force: true })
     },
-    /** Takes back what did not happen; answers with what did. */
+    /** Takes back what did not happen; answers with what did, and writes down when. */
     disarm(armed: readonly Case[]): Case[] {
       const fired = armed.filter(({ entry }) => existsSync(marker(entry)))
+      for (const { entry, victim } of fired) {
+        const at = statSync(marker(entry)).mtimeMs
+        journal.disturbed({ at, until: at, what: 'kill', target: victim, containers: [] })
+      }
       for (const { entry } of armed) writeFileSync(marker(entry), 'disarmed')
       return fired
     },
-    waiting: (armed: readonly Case[]) => armed.filter(({ entry }) => !existsSync(marker(entry))),
     /** Every point that each process has passed so far. */
     passed: () => readPassed(record),
   }

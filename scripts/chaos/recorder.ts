@@ -1,7 +1,7 @@
 import { execa } from 'execa'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { openSync, readdirSync, readFileSync } from 'node:fs'
+import { openSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Journal } from './journal.ts'
@@ -47,37 +47,39 @@ async function recordEvents(
   }
 }
 
-/** The folder keeps few generations of the head: each is copied when it is first seen. */
+/** A folder keeps few generations of the head, a bucket one: each is copied when it is first seen. */
 async function recordHeads(
   journal: Journal,
   { store, signal }: { store: string; signal: AbortSignal },
 ): Promise<void> {
-  let last = ''
+  let seen = new Set<string>()
   while (!signal.aborted) {
-    for (const name of heads(store)) {
-      if (name <= last) continue
-      last = name
-      const note = readNote(join(store, 'head', name))
-      if (note !== '') journal.checkpoint(note)
-    }
+    const notes = heads(join(store, 'head'))
+    for (const note of notes) if (!seen.has(note)) journal.checkpoint(note)
+    if (notes.length > 0) seen = new Set(notes)
     await delay(100)
   }
 }
 
-function heads(store: string): string[] {
+/** What is there now, oldest first. */
+function heads(head: string): string[] {
   try {
-    return readdirSync(join(store, 'head'))
+    if (!statSync(head).isDirectory()) return noteIn(head)
+    return readdirSync(head)
       .filter((name) => /^\d{12}$/.test(name))
       .toSorted((a, b) => (a < b ? -1 : 1))
+      .flatMap((name) => noteIn(join(head, name)))
   } catch {
     return []
   }
 }
 
-function readNote(path: string): string {
+/** Empty where it is being written or was just removed. */
+function noteIn(path: string): string[] {
   try {
-    return readFileSync(path, 'utf8')
+    const note = readFileSync(path, 'utf8')
+    return note === '' ? [] : [note]
   } catch {
-    return ''
+    return []
   }
 }

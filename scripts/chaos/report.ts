@@ -12,25 +12,39 @@ export function documentOf(run: {
   counted: Counted
   kills: Readonly<Record<string, number>>
   promises: readonly Verdict[]
-  stage: Pick<Stage, 'docker' | 'builds' | 'temporal'>
+  stage: Pick<Stage, 'docker' | 'builds' | 'temporal' | 'store'>
+  /** The machine's load averages over one minute, while it ran. */
+  loads: readonly number[]
 }) {
-  const { minutes, progress, counted, kills, promises, stage } = run
+  const { minutes, progress, counted, kills, promises, stage, loads } = run
   const broken = promises.filter(({ verdict }) => verdict !== 'held')
+  const crashPoints = coverage(ownCases, progress.covered)
   return {
     version: 1,
     held: broken.length === 0 && progress.unexpected.length === 0,
+    complete: crashPoints.missing.length === 0,
     minutes,
-    machine: { cpus: cpus().length, node: process.version },
+    machine: { cpus: cpus().length, node: process.version, load: spread(loads) },
     requests: { sent: counted.sent, answered: counted.ok, failed: counted.failed },
     kills: { atPoints: killsAtPoints(progress), atRandom: kills },
     drops: {
       engines: counts([...stage.docker.dropped, ...stage.builds.dropped].map(withoutIds)),
+      store: counts(stage.store.dropped.map(kindOfObject)),
       temporalBytes: stage.temporal.swallowed(),
     },
-    crashPoints: coverage(ownCases, progress.covered),
+    crashPoints,
     crashPointsWhileAnotherDies: coverage(otherCases, progress.covered),
     promises,
     unexpected: progress.unexpected,
+  }
+}
+
+function spread(loads: readonly number[]) {
+  const sum = loads.reduce((total, one) => total + one, 0)
+  return {
+    least: Math.min(...loads),
+    mean: Math.round(sum / loads.length),
+    most: Math.max(...loads),
   }
 }
 
@@ -55,4 +69,11 @@ function withoutIds(request: string): string {
   return request
     .replace(/\/v[\d.]+\//, '/')
     .replace(/\/(containers|images|networks)\/(?!create)[^/]+/, '/$1/…')
+}
+
+/** `PUT /kiln/<prefix>/tile/entries/…` is one kind of request, whichever tile. */
+function kindOfObject(request: string): string {
+  const [method, path = ''] = request.split(' ')
+  const [, , , kind = ''] = path.split('/')
+  return `${method} ${kind}`
 }

@@ -10,7 +10,7 @@ import type { Journal } from './journal.ts'
 /** A client of one Kiln that expects everybody to be dead for a while, and writes down what it is told. */
 export type Session = ReturnType<typeof openSession>
 
-const patienceMs = 240_000
+const patienceMs = 480_000
 
 /** `longestMs`: how long an operation may take before the client gives it up as lost. */
 export function openSession(kiln: Kiln, journal: Journal, { longestMs = patienceMs } = {}) {
@@ -46,7 +46,7 @@ export function openSession(kiln: Kiln, journal: Journal, { longestMs = patience
         return operation
       }
       if (Date.now() > limit) throw new Error(`${id} did not end: ${lastStep(operation)}`)
-      await delay(200)
+      await delay(400)
     }
   }
 
@@ -103,6 +103,6 @@ export async function until(
   const limit = Date.now() + withinMs
   while (!(await holds())) {
     if (Date.now() > limit) throw new Error(`not within ${withinMs / 1000} s: ${what}`)
-    await delay(100)
+    await delay(200)
   }
 }

@@ -5,11 +5,12 @@ import { join } from 'node:path'
 import { createConnection } from 'node:net'
 import { ownDocker, type OwnDocker } from '../../test/helpers/own-docker.ts'
 import { dockerEffects, startAnswerProxy, type AnswerProxy } from './answer-proxy.ts'
+import { openBucket } from './bucket.ts'
 import type { Target } from './kills.ts'
 import { until } from './session.ts'
 import { startTcpProxy, type TcpProxy } from './tcp-proxy.ts'
 
-/** What a long run puts around Kiln: an engine and a Temporal server that may be killed, and proxies that drop answers. */
+/** What a long run puts around Kiln: an engine and a Temporal server that may be killed, a bucket, and proxies that drop answers. */
 export type Stage = {
   /** Kiln's settings for them. */
   settings: Readonly<Record<string, string>>
@@ -19,6 +20,9 @@ export type Stage = {
   docker: AnswerProxy
   builds: AnswerProxy
   temporal: TcpProxy
+  store: AnswerProxy
+  /** Where the bucket's objects lie as files. */
+  objects: string
   close: () => Promise<void>
 }
 
@@ -29,24 +33,29 @@ export async function openStage(folder: string): Promise<Stage> {
   const docker = await beforeEngine(sockets.docker, engine.socketPath)
   const builds = await beforeEngine(sockets.builds, '/var/run/docker.sock')
   const server = await ownTemporal(folder)
+  const bucket = await openBucket(folder)
   const temporal = await startTcpProxy({ host: '127.0.0.1', port: server.port })
   return {
     settings: {
       DOCKER_HOST: `unix://${sockets.docker}`,
       KILN_BUILD_DOCKER_HOST: `unix://${sockets.builds}`,
       KILN_TEMPORAL_ADDRESS: `127.0.0.1:${temporal.port}`,
+      ...bucket.settings,
     },
     engine: `unix://${engine.socketPath}`,
     targets: [engineTarget(engine), server.target],
     docker,
     builds,
     temporal,
+    store: bucket.proxy,
+    objects: bucket.files,
     async close() {
       await docker.close()
       await builds.close()
       await temporal.close()
       await server.close()
       await engine.close()
+      await bucket.close()
     },
   }
 }

@@ -12,9 +12,7 @@ import { until, type Session } from './session.ts'
 
 /** Everything that people and the world do to a Kiln, each to its end. */
 export type Work = ReturnType<typeof openWork>
-export type WayName = keyof Work['ways']
 
-const prod = { params: { app: 'hello', environment: 'prod' }, query: {} }
 const reason = 'chaos'
 const exampleFolder = join(root, 'examples/hello')
 
@@ -26,42 +24,65 @@ type Context = {
   engine: string
   /** Name of the host, which its containers carry. */
   host: string
+  /** Name of the app that is worked on; what two apps do may happen at the same time. */
+  app: string
 }
 
+/** Each way goes to its end whatever was done before: what it needs first it does itself. */
 export function openWork(context: Context) {
-  const { folder } = context
-  const main = lazily(() => makeRepository(join(folder, 'repository'), exampleFolder))
+  const { folder, app } = context
+  const main = lazily(() => pipeline(join(folder, app), app))
   const made: Made = { good: [], builds: [] }
-  const newest = (): Digest => {
-    const digest = made.good.at(-1)
-    if (digest === undefined) throw new Error('nothing was delivered')
+  const deliver = async (): Promise<Digest> => {
+    const digest = await delivered(context, await main(), made)
+    made.good.push(digest)
     return digest
+  }
+  const promote = async (): Promise<void> => {
+    if (made.good.length === 0) await deliver()
+    const dev = await activeIn(context, 'dev')
+    const nothingNew = dev === null || dev === (await activeIn(context, 'prod'))
+    succeeded(await promoted(context, nothingNew ? await deliver() : dev))
+  }
+  const rollback = async (): Promise<void> => {
+    for (let look = 0; ; look++) {
+      const { items } = await context.session.call((api) => api.rollbackTargets(prod(context)))
+      const [target] = items
+      if (target !== undefined) {
+        succeeded(await carriedOut(context, askRollback(context, target.digest)))
+        return
+      }
+      if (look === 2) throw new Error(`after two promotions ${app}/prod has nothing to return to`)
+      await promote()
+    }
   }
   return {
     ...made,
+    app,
     ways: {
-      async deliver() {
-        const repository = await main()
-        made.good.push(await delivered(context, repository, made))
+      deliver: async () => void (await deliver()),
+      promote,
+      rollback,
+      /** A rollback holds the environment; this lets it go. */
+      async release() {
+        if ((await prodOf(context)).hold === null) await rollback()
+        succeeded(await carriedOut(context, askRelease(context)))
       },
-      promote: () => toProd(context, newest()),
-      rollback: () => rollback(context),
-      release: () => release(context),
       scale: () => scale(context),
       /** One more artifact, so that there is something to return to, whatever went before. */
       async revoke() {
         const digest = await delivered(context, await main(), made)
-        await toProd(context, digest)
+        succeeded(await promoted(context, digest))
         await revoke(context, digest)
       },
       drift: () => drift(context),
       /** A digest that nobody built may be nowhere. */
       refusal: async () => {
-        await promote(context, 'prod', parseDigest(`sha256:${'0'.repeat(64)}`)).catch(isRefused)
+        await promoted(context, parseDigest(`sha256:${'0'.repeat(64)}`)).catch(isRefused)
       },
       rejection: () => rejection(context, made),
       async rebuild() {
-        const body = { digest: newest() }
+        const body = { digest: made.good.at(-1) ?? (await deliver()) }
         const rebuilt = await carriedOut(context, (api, options) =>
           api.startRebuild({ params: {}, query: {}, body }, options),
         )
@@ -71,6 +92,23 @@ export function openWork(context: Context) {
       watch: () => watched(context),
     },
   }
+}
+
+function prod({ app }: Context) {
+  return { params: { app, environment: 'prod' }, query: {} }
+}
+
+async function activeIn({ session, app }: Context, environment: string): Promise<Digest | null> {
+  const { active } = await session.call((api) =>
+    api.environment({ params: { app, environment }, query: {} }),
+  )
+  return active?.digest ?? null
+}
+
+export function prodOf(context: Pick<Context, 'session' | 'app'>) {
+  return context.session.call((api) =>
+    api.environment({ params: { app: context.app, environment: 'prod' }, query: {} }),
+  )
 }
 
 type Made = { good: Digest[]; builds: string[] }
@@ -102,46 +140,35 @@ async function delivered(context: Context, repository: Repository, made: Made): 
   return parseDigest(String(operation.result['digest']))
 }
 
-function promote(context: Context, environment: string, digest: Digest): Promise<Operation> {
-  const at = { params: { app: 'hello', environment }, query: {} }
+function promoted(context: Context, digest: Digest): Promise<Operation> {
   return carriedOut(context, (api, options) =>
-    api.promote({ ...at, body: { digest, reason } }, options),
+    api.promote({ ...prod(context), body: { digest, reason } }, options),
   )
 }
 
-async function toProd(context: Context, digest: Digest): Promise<void> {
-  succeeded(await promote(context, 'test', digest))
-  succeeded(await promote(context, 'prod', digest))
+function askRollback(context: Context, to: Digest): Ask {
+  return (api, options) => api.rollback({ ...prod(context), body: { to, reason } }, options)
 }
 
-const askRollback: Ask = (api, options) => api.rollback({ ...prod, body: { reason } }, options)
-const askRelease: Ask = (api, options) => api.release({ ...prod, body: { reason } }, options)
-
-async function rollback(context: Context): Promise<void> {
-  const { items } = await context.session.call((api) => api.rollbackTargets(prod))
-  if (items.length === 0) return
-  succeeded(await carriedOut(context, askRollback))
-}
-
-async function release(context: Context): Promise<void> {
-  const { hold } = await context.session.call((api) => api.environment(prod))
-  if (hold === null) return
-  succeeded(await carriedOut(context, askRelease))
+function askRelease(context: Context): Ask {
+  return (api, options) => api.release({ ...prod(context), body: { reason } }, options)
 }
 
 async function scale(context: Context): Promise<void> {
-  const { instances } = await context.session.call((api) => api.environment(prod))
+  const { instances } = await prodOf(context)
   const body = { instances: instances.wanted > 2 ? 2 : 3, reason }
-  succeeded(await carriedOut(context, (api, options) => api.scale({ ...prod, body }, options)))
+  succeeded(
+    await carriedOut(context, (api, options) => api.scale({ ...prod(context), body }, options)),
+  )
 }
 
 /** Denies what serves everywhere: each environment that serves it returns, and goes on by itself after a release. */
 async function revoke(context: Context, digest: Digest): Promise<void> {
-  const { session } = context
+  const { session, app } = context
   const body = { subject: { kind: 'artifact', digest } as const, reason }
   succeeded(await carriedOut(context, (api, options) => api.revoke({ body }, options)))
-  for (const environment of ['dev', 'test', 'prod']) {
-    const at = { params: { app: 'hello', environment }, query: {} }
+  for (const environment of ['dev', 'prod']) {
+    const at = { params: { app, environment }, query: {} }
     const { hold } = await session.call((api) => api.environment(at))
     if (hold === null) continue
     succeeded(
@@ -154,7 +181,7 @@ async function revoke(context: Context, digest: Digest): Promise<void> {
 
 /** A commit whose dependencies are not those of its lock: its build ends, and that is on record. */
 async function rejection(context: Context, made: Made): Promise<void> {
-  const repository = await makeRepository(join(context.folder, 'bad'), exampleFolder)
+  const repository = await pipeline(join(context.folder, `bad-${context.app}`), context.app)
   await edit(join(repository.path, 'package.json'), (text) => {
     const json = JSON.parse(text) as { dependencies?: Record<string, string> }
     return JSON.stringify({ ...json, dependencies: { ...json.dependencies, absent: '1.0.0' } })
@@ -162,6 +189,21 @@ async function rejection(context: Context, made: Made): Promise<void> {
   const revision = await commitSomething(repository)
   const { state } = await built(context, { repository, revision }, made)
   if (state !== 'failed') throw new Error(`a build that cannot go well: ${state}`)
+}
+
+/** The example as an app of its own with dev and prod alone, whose requests are under way for a while. */
+async function pipeline(path: string, app: string): Promise<Repository> {
+  const repository = await makeRepository(path, exampleFolder)
+  await edit(join(path, 'kiln.yaml'), (text) => {
+    const [dev = '', rest = ''] = text.split('  - name: test')
+    const [, prodPart = ''] = rest.split('  - name: prod')
+    return renamed(`${dev}  - name: prod${prodPart}`, app).replaceAll('1ms', '20ms')
+  })
+  return repository
+}
+
+function renamed(text: string, app: string): string {
+  return text.replace('app: hello', `app: ${app}`)
 }
 
 function lazily<T>(make: () => Promise<T>): () => Promise<T> {
@@ -196,8 +238,9 @@ async function edit(path: string, change: (text: string) => string): Promise<voi
 }
 
 /** Something happens to one of prod's instances by hand; Kiln replaces it. */
-async function drift({ session, engine, host }: Context): Promise<void> {
-  const filters = [`label=kiln.host=${host}`, 'label=kiln.environment=hello/prod']
+async function drift(context: Context): Promise<void> {
+  const { session, engine, host, app } = context
+  const filters = [`label=kiln.host=${host}`, `label=kiln.environment=${app}/prod`]
   const words = ['ps', '-q', '--no-trunc', ...filters.flatMap((one) => ['--filter', one])]
   const { stdout } = await execa('docker', ['-H', engine, ...words])
   const [victim] = stdout
@@ -209,9 +252,9 @@ async function drift({ session, engine, host }: Context): Promise<void> {
   const hand = hands[Math.floor(Math.random() * hands.length)] ?? ['kill']
   const at = Date.now()
   await execa('docker', ['-H', engine, ...hand, victim], { reject: false })
-  await until('the replacement', 240_000, async () => {
-    const { running } = await session.call((api) => api.environment(prod))
-    return running.every((one) => one.id !== victim) && (await isQuiet(session))
+  await until('the replacement', 480_000, async () => {
+    const { running } = await prodOf(context)
+    return running.every((one) => one.id !== victim) && (await isQuiet(session, `${app}/prod`))
   }).finally(() =>
     session.journal.disturbed({
       at,
@@ -223,10 +266,12 @@ async function drift({ session, engine, host }: Context): Promise<void> {
   )
 }
 
-/** Nothing is open anywhere. */
-export async function isQuiet(session: Session): Promise<boolean> {
+/** Nothing is open in the environment, or with none named anywhere. */
+export async function isQuiet(session: Session, environment?: string): Promise<boolean> {
   const { items } = await session.call((api) => api.environments({}))
-  return items.every(({ open }) => open === null)
+  return items.every(
+    ({ name, open }) => open === null || (environment !== undefined && name !== environment),
+  )
 }
 
 async function watched({ session, folder }: Context): Promise<void> {
@@ -234,12 +279,12 @@ async function watched({ session, folder }: Context): Promise<void> {
   const repository = await makeRepository(join(folder, app), exampleFolder)
   await edit(join(repository.path, 'kiln.yaml'), (text) => {
     const [before = ''] = text.split('  - name: test')
-    return before.replace('app: hello', `app: ${app}`)
+    return renamed(before, app)
   })
   await commitSomething(repository)
   const body = { repository: repository.path, branches: ['main'] }
   const { watch } = await session.call((api) => api.startWatch({ params: {}, query: {}, body }))
-  await until(`${app} is delivered`, 240_000, async () => {
+  await until(`${app} is delivered`, 480_000, async () => {
     const { items } = await session.call((api) => api.environments({}))
     return items.some(
       ({ name, active, open }) => name === `${app}/dev` && active !== null && open === null,

@@ -37,15 +37,26 @@ function complain(message: string): void {
   process.stderr.write(`${message}\n`)
 }
 
+/** Where the bundle of today's code is, or undefined where it must be made first. */
+export async function bundleMade(folder: string): Promise<string | undefined> {
+  const name = await bundleName()
+  for (const path of [join(shipped, name), join(folder, name)])
+    if ((await stat(path).catch(() => undefined)) !== undefined) return path
+  return undefined
+}
+
+async function bundleName(): Promise<string> {
+  return `workflows-${(await fingerprint()).slice(0, 24)}.js`
+}
+
 /**
  * The workflow bundle's path, made when it is missing. The bundler takes some 200 MB, so `kiln up` runs
  * this in a process of its own and the server only reads the file.
  */
 export async function workflowBundle(folder: string): Promise<string> {
-  const name = `workflows-${(await fingerprint()).slice(0, 24)}.js`
-  for (const path of [join(shipped, name), join(folder, name)])
-    if ((await stat(path).catch(() => undefined)) !== undefined) return path
-  const path = join(folder, name)
+  const made = await bundleMade(folder)
+  if (made !== undefined) return made
+  const path = join(folder, await bundleName())
   const { bundleWorkflowCode } = await import('@temporalio/worker')
   const quiet = { log() {}, trace() {}, debug() {}, info() {}, warn() {} }
   const { code } = await bundleWorkflowCode({

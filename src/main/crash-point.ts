@@ -14,7 +14,7 @@ export type CrashSettings = {
   folder: string
   /** The process that this is. */
   process: string
-  /** Pid of one of Kiln's processes, null when it does not run now. */
+  /** Pid of another of Kiln's processes, null when it is not ready now. */
   pidOf: (process: string) => number | null
 }
 
@@ -29,7 +29,10 @@ export function crashPoints(settings: CrashSettings): (name: string) => void {
   return (name) => {
     if (record !== undefined) note(record, settings.process, name)
     for (const { entry, point, victim } of entries) {
-      if (point === name && isFirst(settings.folder, entry)) kill(settings, victim)
+      if (point !== name) continue
+      // Who is dead already cannot die here: the entry waits for the next one who comes by.
+      const pid = victim === null ? process.pid : settings.pidOf(victim)
+      if (pid !== null && isFirst(settings.folder, entry)) kill(pid)
     }
   }
 }
@@ -55,9 +58,7 @@ function isFirst(folder: string, entry: string): boolean {
   }
 }
 
-function kill(settings: CrashSettings, victim: string | null): void {
-  const pid = victim === null ? process.pid : settings.pidOf(victim)
-  if (pid === null) return // It is dead already: as good as killed at this moment.
+function kill(pid: number): void {
   try {
     process.kill(pid, 'SIGKILL')
   } catch {

@@ -45,7 +45,9 @@ export async function runProcess(
         folder: config.paths.run,
         process: name,
         pidOf: (other) =>
-          readState(config.home)?.processes.find((one) => one.name === other)?.pid ?? null,
+          readState(config.home)?.processes.find(
+            ({ name: one, state }) => one === other && state === 'ready',
+          )?.pid ?? null,
       }),
     })
     const health = await listenHealth(config.healthPort)

@@ -2,6 +2,7 @@ import { execa } from 'execa'
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { haproxyCommand, renderInitialConfig } from '../edge/edge.ts'
+import { bundleMade } from './bundle-workflows.ts'
 import type { Config } from './config.ts'
 import { edgePathsOf } from './edge-paths.ts'
 import { settings } from './settings.ts'
@@ -72,6 +73,7 @@ export function processesOf(config: Config, environment: Environment): ProcessDe
     readyMs: 60_000,
     graceMs: 20_000,
     address: null,
+    ...patience(config),
   })
   const host = node('host', ports.hostHealth)
   const afterTemporal = temporal.kind === 'own' ? ['temporal'] : []
@@ -121,6 +123,11 @@ export function processesOf(config: Config, environment: Environment): ProcessDe
  */
 const modestNode = ['--disable-warning=ExperimentalWarning', '--max-semi-space-size=8']
 
+/** Where tests kill at every point, nobody waits for a process that keeps on dying. */
+function patience({ crashAt }: Config): Pick<ProcessDescription, 'longestBackoffMs'> {
+  return crashAt === undefined ? {} : { longestBackoffMs: 200 }
+}
+
 /** glibc keeps much of what its threads free; with fewer pools the server stays some 20 MB smaller. */
 const littleWaste = {
   MALLOC_ARENA_MAX: '2',
@@ -130,6 +137,7 @@ const littleWaste = {
 
 /** The bundler takes some 200 MB: it has a process of its own, and only after the workflows' code changed. */
 async function bundleInChild(folder: string): Promise<void> {
+  if ((await bundleMade(folder)) !== undefined) return
   await execa(process.execPath, [join(import.meta.dirname, 'bundle-workflows.ts'), folder], {
     stdin: 'ignore',
   })

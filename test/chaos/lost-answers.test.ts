@@ -4,7 +4,11 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { pino } from 'pino'
 import { afterEach, beforeEach, expect, onTestFinished, test } from 'vitest'
-import { startAnswerProxy, type AnswerProxy } from '../../scripts/chaos/answer-proxy.ts'
+import {
+  startAnswerProxy,
+  storeEffects,
+  type AnswerProxy,
+} from '../../scripts/chaos/answer-proxy.ts'
 import { factsOf } from '../../scripts/chaos/checker/facts.ts'
 import { readLog } from '../../scripts/chaos/checker/log.ts'
 import { oncePerDecision, onlyPrefixes } from '../../scripts/chaos/checker/of-the-log.ts'
@@ -135,7 +139,7 @@ test('an object store whose answers are lost after the effect: each decision is 
   const proxy = await startAnswerProxy({
     socketPath: null,
     to: { host: hostname, port: Number(port) },
-    effects: [/^PUT /],
+    effects: storeEffects,
     also: everyOther(),
   })
   onTestFinished(() => proxy.close())

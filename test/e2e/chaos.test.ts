@@ -18,7 +18,7 @@ import {
 } from '../../scripts/chaos/points.ts'
 import { startRecorder } from '../../scripts/chaos/recorder.ts'
 import { openSession, type Session } from '../../scripts/chaos/session.ts'
-import { openWork, type WayName, type Work } from '../../scripts/chaos/work.ts'
+import { openWork, prodOf, type Work } from '../../scripts/chaos/work.ts'
 import { kilnAtHand, type KilnAtHand } from './kiln-at-hand.ts'
 import { onRecord } from './record.ts'
 
@@ -28,6 +28,7 @@ import { onRecord } from './record.ts'
  */
 
 const engine = 'unix:///var/run/docker.sock'
+const app = 'hello'
 const cases = [...ownCases, ...otherCases]
 
 let kiln: KilnAtHand
@@ -35,6 +36,7 @@ let record: string
 let journal: Journal
 let session: Session
 let work: Work
+let other: Work
 let points: Points
 let recorder: { stop: () => Promise<void> }
 let load: { stop: () => Promise<Counted> }
@@ -42,17 +44,22 @@ let load: { stop: () => Promise<Counted> }
 beforeAll(async () => {
   record = mkdtempSync(join(tmpdir(), 'kiln-chaos-'))
   kiln = await kilnAtHand(settingsOf(cases, join(record, 'points')))
-  points = openPoints(kiln.home, { cases, record: join(record, 'points') })
   journal = openJournal(join(record, 'evidence'))
+  points = openPoints(kiln.home, { cases, record: join(record, 'points'), journal })
   recorder = await startRecorder(journal, { engine, store: join(kiln.home, 'store') })
   session = openSession(kiln, journal)
-  work = openWork({ session, folder: kiln.folder, engine, host: kiln.host })
+  const given = { session, folder: kiln.folder, engine, host: kiln.host }
+  work = openWork({ ...given, app })
+  other = openWork({ ...given, app: 'other' })
   await kiln.up()
-  await work.ways.deliver()
   await work.ways.promote()
-  const prod = { params: { app: 'hello', environment: 'prod' } }
-  const { address } = await (await kiln.api()).environment(prod)
-  load = startLoad(journal, { address: String(address), environment: 'hello/prod', connections: 2 })
+  const { address } = await prodOf({ session, app })
+  load = startLoad(journal, {
+    address: String(address),
+    environment: `${app}/prod`,
+    connections: 2,
+    fresh: false,
+  })
 }, 300_000)
 
 afterAll(async () => {
@@ -64,63 +71,77 @@ afterAll(async () => {
 
 test('the points that are declared are those that work passes, in the process that is said to', async () => {
   const progress: Progress = { covered: new Set(), unexpected: [] }
-  await learn({ session, points, ways: work.ways, say: () => undefined }, progress)
+  await learn({ points, ways: work.ways, say: () => undefined }, progress)
   expect(progress.unexpected).toEqual([])
   expect(differences(points.passed())).toEqual([])
 })
 
-const builds = [
-  'buildImage.done',
-  'build.npm-ran',
-  'build.built',
-  'ledger.bundle-stored',
-  'ledger.head-swapped',
-  'signer.signed',
-  'sealArtifact.done',
+/** Two apps at once: while one waits for a process that starts again, the other goes on. */
+const short: readonly (readonly [
+  what: string,
+  doing: () => Promise<unknown>,
+  at: readonly string[],
+])[] = [
+  [
+    'a delivery, and the first promotion of another app,',
+    () => Promise.all([work.ways.deliver(), other.ways.promote()]),
+    [
+      'buildImage.done',
+      'build.npm-ran',
+      'build.built',
+      'ledger.bundle-stored',
+      'ledger.head-swapped',
+      'signer.signed',
+      'sealArtifact.done',
+      'runtime.created',
+      'startInstances.done',
+      'edge.added',
+      'ledger.tiles-stored@host',
+    ],
+  ],
+  [
+    'a rollback and its release, and the second promotion of another app,',
+    () => Promise.all([work.ways.rollback().then(work.ways.release), other.ways.promote()]),
+    [
+      'edge.drained',
+      'runtime.ended',
+      'stopInstances.done',
+      'ledger.checkpoint-signed',
+      'signer.checkpoint-durable',
+      'recordActivation.done',
+      'recordRelease.done',
+      'edge.drained@server',
+      'runtime.started@signer',
+    ],
+  ],
 ]
-const effects = [
-  'runtime.created',
-  'startInstances.done',
-  'edge.added',
-  'edge.drained',
-  'runtime.ended',
-  'stopInstances.done',
-]
-const records = ['ledger.checkpoint-signed', 'signer.checkpoint-durable', 'recordActivation.done']
-const beside = ['edge.drained@server', 'runtime.started@signer', 'ledger.tiles-stored@host']
 
-const short: readonly (readonly [way: WayName, entries: readonly string[]])[] = [
-  ['deliver', builds],
-  ['promote', [...effects, ...records]],
-  ['rollback', beside],
-  ['release', ['recordRelease.done']],
-]
-
-test.each(short)('%s ends well though processes die at %s', async (way, entries) => {
-  const armed = cases.filter(({ entry }) => entries.includes(entry))
-  expect(armed).toHaveLength(entries.length)
+test.each(short)('%s end well though processes die', async (...[, doing, at]) => {
+  const armed = cases.filter(({ entry }) => at.includes(entry))
+  expect(armed).toHaveLength(at.length)
   points.arm(armed)
-  await work.ways[way]()
+  await doing()
   const fired = points.disarm(armed)
-  expect(fired.map(({ entry }) => entry).toSorted()).toEqual(
-    armed.map(({ entry }) => entry).toSorted(),
-  )
-  await session.allReady()
+  expect(fired.map(({ entry }) => entry)).toEqual(armed.map(({ entry }) => entry))
 })
 
-test.each([
-  ['build', 'deliver'],
-  ['server', 'deliver'],
-  ['signer', 'promote'],
-  ['host', 'rollback'],
-  ['temporal', 'release'],
-  ['haproxy', 'scale'],
-] as const)('kill -9 of %s at any moment while people %s', async (name, way) => {
+test('kill -9 of each process at any moment, while people work', async () => {
   const progress: Progress = { covered: new Set(), unexpected: [] }
-  const working = attempt({ session, name: way, work: work.ways[way] }, progress)
-  await new Promise((resolve) => setTimeout(resolve, Math.random() * 2000))
-  await killOnce(session, supervised(session, name))
-  await working
+  const over = new AbortController()
+  const working = [work, other].map(async ({ ways }, n) => {
+    const { deliver, promote, rollback, release, scale } = ways
+    const turns = Object.entries({ promote, scale, rollback, release, deliver })
+    for (let turn = n; !over.signal.aborted; turn++) {
+      const [name = '', way = promote] = turns[turn % turns.length] ?? []
+      await attempt({ name, work: way }, progress)
+    }
+  })
+  for (const name of ['build', 'server', 'signer', 'host', 'temporal', 'haproxy']) {
+    await new Promise((resolve) => setTimeout(resolve, Math.random() * 2000))
+    await killOnce(session, supervised(session, name))
+  }
+  over.abort()
+  await Promise.all(working)
   expect(progress.unexpected).toEqual([])
   await session.allReady()
 })
@@ -143,7 +164,8 @@ test('the checker finds every promise held, and fsck finds nothing', async () =>
   const verdicts = await finish(session, {
     engines: { runtime: engine, build: engine },
     host: kiln.host,
-    builds: work.builds,
+    builds: [...work.builds, ...other.builds],
+    store: join(kiln.home, 'store'),
     stopRecording: recorder.stop,
   })
   expect(verdicts.map(({ id, verdict, evidence }) => [id, verdict, evidence])).toEqual(

@@ -12,12 +12,14 @@ const bucket = 'kiln'
 export type Gateway = {
   /** Settings of a place of its own in the gateway's bucket. */
   settings(): S3Settings & { endpoint: string; prefix: string }
+  /** Where its objects lie as files, by bucket and key. */
+  objects: string
   stop(): Promise<void>
 }
 
-/** A real S3 server, versitygw, over a scratch folder. */
-export async function startGateway(): Promise<Gateway> {
-  const folder = mkdtempSync(join(tmpdir(), 'kiln-s3-'))
+/** A real S3 server, versitygw, over a scratch folder, or over one that is `given` and stays. */
+export async function startGateway(given?: string): Promise<Gateway> {
+  const folder = given ?? mkdtempSync(join(tmpdir(), 'kiln-s3-'))
   mkdirSync(join(folder, 'data', bucket), { recursive: true })
   const port = await freePort()
   const child = spawn(
@@ -56,10 +58,11 @@ export async function startGateway(): Promise<Gateway> {
       secretAccessKey: 'kiln-secret',
       spool: join(folder, 'spool'),
     }),
+    objects: join(folder, 'data', bucket),
     async stop() {
       child.kill('SIGTERM')
       await ended
-      rmSync(folder, { recursive: true, force: true })
+      if (given === undefined) rmSync(folder, { recursive: true, force: true })
     },
   }
 }

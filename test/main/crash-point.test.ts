@@ -65,7 +65,14 @@ test('an entry with a process ends that one, and not the one that reaches the po
   children.push(victim)
   expect(await passing(['a@server'], { victim: victim.pid ?? null })).toBe('worked lives ended')
   expect((await victim).signal).toBe('SIGKILL')
+})
+
+test('an entry whose process is dead already waits until it lives', async () => {
   expect(await passing(['b@server'], { victim: null })).toBe('worked lives ended')
+  const victim = execa('sleep', ['600'], { reject: false })
+  children.push(victim)
+  expect(await passing(['b@server'], { victim: victim.pid ?? null })).toBe('worked lives ended')
+  expect((await victim).signal).toBe('SIGKILL')
 })
 
 test('what a process passes is noted under its name', async () => {

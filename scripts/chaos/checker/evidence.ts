@@ -1,10 +1,14 @@
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { readIf } from './log.ts'
 
 /** What was recorded beside the ledger, one JSON value a line, written while it happened. */
 
-/** requests.jsonl: one request to a service, as its client saw it. Times in milliseconds since 1970. */
+/**
+ * requests….jsonl, a file for each client: one request to a service, as its client saw it. Times in
+ * milliseconds since 1970. `instance` is the one that the edge named in its answer, also in a bad one;
+ * empty when there was no answer, or none that names one.
+ */
 export type Request = {
   id: string
   at: number
@@ -33,7 +37,7 @@ export type Disturbance = {
   what: 'kill' | 'outside' | 'drop'
   /** A process's name, or `instance`. */
   target: string
-  /** Containers that were made, stopped or removed by hand. */
+  /** Containers that were made, stopped, paused or removed by hand. */
   containers: readonly string[]
 }
 
@@ -93,7 +97,9 @@ export function readEvidence(folder: string, host: string): Evidence {
   const whole = (name: string): unknown => JSON.parse(readFileSync(join(folder, name), 'utf8'))
   const events = distinct(lines<DockerEvent>('docker-events.jsonl'))
   return {
-    requests: lines<Request>('requests.jsonl'),
+    requests: readdirSync(folder)
+      .filter((name) => /^requests.*\.jsonl$/.test(name))
+      .flatMap((name) => lines<Request>(name)),
     told: lines<Told>('operations.jsonl'),
     disturbances: lines<Disturbance>('disturbances.jsonl'),
     containers: events

@@ -2,16 +2,12 @@ import { readEvidence } from './evidence.ts'
 import { factsOf } from './facts.ts'
 import { readLog } from './log.ts'
 import { foldEqualsReplay, nothingLost, oncePerDecision, onlyPrefixes } from './of-the-log.ts'
-import {
-  endsAtOne,
-  neverInterleaved,
-  noRequestLost,
-  nothingRepeatedOrLeft,
-  onlyAdmissible,
-} from './of-the-run.ts'
+import { noRequestLost } from './of-the-requests.ts'
+import { endsAtOne, neverInterleaved, nothingRepeatedOrLeft, onlyAdmissible } from './of-the-run.ts'
 import type { Verdict } from './verdict.ts'
 
-/** One verdict for each promise that a run can show. `boundMs`: how long a change may take at most. */
+/** One verdict for each promise that a run can show. `boundMs`: how long a change may take when
+ * nothing dies meanwhile. */
 export function judge(places: {
   store: string
   trust: string

@@ -1,5 +1,5 @@
 import { createPublicKey, verify, type KeyObject } from 'node:crypto'
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { leafHashOf, sha256 } from './merkle.ts'
 
@@ -38,8 +38,7 @@ export function readLog({ store, trust }: { store: string; trust: string }): Log
   const roles = JSON.parse(readFileSync(join(trust, 'roles.json'), 'utf8')) as Roles
   const logKey = publicKey(roles.logKey)
   const noteOf = (text: string) => parseNote(text, { origin: roles.origin, logKey })
-  const newest = readdirSync(join(store, 'head')).toSorted().at(-1) ?? ''
-  const head = noteOf(readFileSync(join(store, 'head', newest), 'utf8'))
+  const head = noteOf(readFileSync(headOf(store), 'utf8'))
   const faults: string[] = []
   const bytes = readEntries(store, head.size, faults)
   const hashes = bytes.map(leafHashOf)
@@ -51,6 +50,13 @@ export function readLog({ store, trust }: { store: string; trust: string }): Log
   })
   const blob = (digest: string) => readIf(join(store, 'blobs/sha256', digest.slice(7)))
   return { hashes, entries, head, faults, noteOf, blob }
+}
+
+/** The head's file: one that is written anew in a bucket, the highest of its generations in a folder. */
+function headOf(store: string): string {
+  const head = join(store, 'head')
+  if (!statSync(head).isDirectory()) return head
+  return join(head, readdirSync(head).toSorted().at(-1) ?? '')
 }
 
 function publicKey(base64: string): KeyObject {

@@ -5,7 +5,7 @@ import { judge } from './judge.ts'
  * Judges a run by what it left: the ledger's files, and a folder with what was recorded beside it
  * (evidence.ts says what). Shares no code with Kiln.
  *
- *   node scripts/chaos/checker/main.ts --store DIR --trust DIR --evidence DIR --host NAME [--bound-seconds 300]
+ *   node scripts/chaos/checker/main.ts --store DIR --trust DIR --evidence DIR --host NAME [--bound-seconds 120]
  *
  * Prints one JSON document. Exit code 0 when every promise held, 1 when one did not or was not proved,
  * 2 for wrong arguments.
@@ -16,7 +16,7 @@ const { values } = parseArgs({
     trust: { type: 'string' },
     evidence: { type: 'string' },
     host: { type: 'string', default: 'local' },
-    'bound-seconds': { type: 'string', default: '300' },
+    'bound-seconds': { type: 'string', default: '120' },
   },
 })
 const { store, trust, evidence, host } = values

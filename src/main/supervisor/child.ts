@@ -141,7 +141,11 @@ export class Child {
       const how = (await this.#run?.ended) ?? 'could not be started'
       this.#run?.sweep()
       if (signal.aborted) return
-      backoff = afterCrash(backoff, this.#around.now().getTime() - this.#startedAt)
+      backoff = afterCrash(
+        backoff,
+        this.#around.now().getTime() - this.#startedAt,
+        this.description.longestBackoffMs,
+      )
       this.#noteCrash(how, backoff)
       await wait(backoff.delayMs, undefined, { signal }).catch(() => undefined)
       if (!signal.aborted) await this.#startAgain()

@@ -22,6 +22,8 @@ export type ProcessDescription = {
   readyMs: number
   /** How long it may take to end after SIGTERM; then SIGKILL. */
   graceMs: number
+  /** The longest wait between a crash and the next start; 5 s where it is left out. */
+  longestBackoffMs?: number
   /** Where people and programs reach it; null when nowhere. */
   address: string | null
   /** Runs before each start, restarts included: it must be idempotent. */

@@ -16,6 +16,7 @@ test('waiting doubles with each crash in a row, up to 5 s, and begins anew after
   expect(waits).toEqual([100, 200, 400, 800, 1600, 3200, 5000, 5000, 5000])
   expect(afterCrash(backoff, 29_999).delayMs).toBe(5000)
   expect(afterCrash(backoff, 30_000)).toEqual({ crashes: 1, delayMs: 100 })
+  expect(afterCrash(backoff, 1000, 200).delayMs).toBe(200)
 })
 
 function named(name: string, dependsOn: readonly string[]) {

@@ -1,0 +1,56 @@
+import { crashPointProcesses, type CrashPointProcess } from '../../src/main/crash-point-list.ts'
+import type { Case } from './points.ts'
+
+/** What a way was learned to be: the points that it passes, and how long it takes when nobody dies. */
+export type Learned = { passes: ReadonlySet<string>; ms: number }
+export type Passes = ReadonlyMap<string, Learned>
+
+export type Choice = { way: string; armed: readonly Case[] }
+
+/** At most so many deaths of a process in one piece of work: each waits for the one before it. */
+const mostAtOnce: Readonly<Record<CrashPointProcess, number>> = {
+  server: 4,
+  build: 5,
+  host: 4,
+  signer: 3,
+}
+
+/** What a death costs, beside the work itself: a process starts again. */
+const deathMs = 5000
+
+/**
+ * What to arm next: the way that reaches most for its time, where a point counts the more the fewer ways
+ * pass it. Null when no way passes an open case.
+ */
+export function choose(open: readonly Case[], passes: Passes): Choice | null {
+  const rarity = rarities(passes)
+  let best: (Choice & { score: number }) | null = null
+  for (const [way, learned] of passes) {
+    const armed = hardestFirst(open, learned, rarity)
+    const worth = armed.reduce((sum, { point }) => sum + (rarity.get(point) ?? 0), 0)
+    const score = worth / (learned.ms + armed.length * deathMs)
+    if (armed.length > 0 && score > (best?.score ?? 0)) best = { way, armed, score }
+  }
+  return best === null ? null : { way: best.way, armed: best.armed }
+}
+
+function hardestFirst(
+  open: readonly Case[],
+  { passes }: Learned,
+  rarity: ReadonlyMap<string, number>,
+): Case[] {
+  const passed = open
+    .filter(({ point }) => passes.has(point))
+    .toSorted((a, b) => (rarity.get(b.point) ?? 0) - (rarity.get(a.point) ?? 0))
+  return crashPointProcesses.flatMap((process) =>
+    passed.filter(({ victim }) => victim === process).slice(0, mostAtOnce[process]),
+  )
+}
+
+/** 1 for a point that one way alone passes, 1/n for one that n ways pass. */
+function rarities(passes: Passes): ReadonlyMap<string, number> {
+  const ways = new Map<string, number>()
+  for (const learned of passes.values())
+    for (const point of learned.passes) ways.set(point, (ways.get(point) ?? 0) + 1)
+  return new Map([...ways].map(([point, count]) => [point, 1 / count]))
+}
