@@ -78,6 +78,7 @@ function httpsRepository(text: string, rules: RepositoryRules): Repository {
     )
   }
   if (url.href !== text) throw refusal(text, `it is not in its plain form, ${url.href}`)
+  if (url.port === '0') throw refusal(text, '0 is not a port')
   const named = checkHost(text, url.hostname, rules)
   checkPath(text, url.pathname.slice(1))
   const port = url.port === '' ? 443 : Number(url.port)

@@ -34,6 +34,7 @@ const examples: Record<string, readonly string[]> = {
   promote: ['hello/prod', 'a1a1a1'],
   rollback: ['hello/prod', '--previous'],
   release: ['hello/prod'],
+  revoke: ['a1a1a1', '--reason', 'the key leaked'],
   scale: ['hello/prod', '3'],
   prune: ['--dry-run'],
   scan: ['hello/prod'],
