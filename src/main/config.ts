@@ -45,6 +45,9 @@ export type Config = {
     buildHealth: number
     hostHealth: number
     temporal: number
+    /** Of Temporal's own HTTP API and figures, which nobody here asks: left out, it takes ports by chance. */
+    temporalHttp: number
+    temporalFigures: number
     entrance: number
     edgeFirst: number
     edgeLast: number
@@ -198,6 +201,8 @@ function portsOf(given: Given): Config['ports'] {
     buildHealth: api + 3,
     hostHealth: api + 4,
     temporal: given.KILN_TEMPORAL_PORT ?? api + 5,
+    temporalHttp: api + 8,
+    temporalFigures: api + 9,
     entrance: given.KILN_ENTRANCE_PORT ?? api + 6,
     edgeFirst,
     edgeLast: edgeFirst + 89,

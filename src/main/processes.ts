@@ -156,6 +156,8 @@ function ownTemporal(config: Config, environment: Record<string, string>): Proce
       '--log-level=warn',
       '--ip=127.0.0.1',
       `--port=${ports.temporal}`,
+      `--http-port=${ports.temporalHttp}`,
+      `--metrics-port=${ports.temporalFigures}`,
       `--db-filename=${join(paths.temporal, 'temporal.db')}`,
       '--sqlite-pragma=journal_mode=wal',
       '--sqlite-pragma=synchronous=full',
