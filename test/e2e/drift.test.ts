@@ -1,34 +1,54 @@
-import { writeFile } from 'node:fs/promises'
+import { Connection } from '@temporalio/client'
+import { readFile, statfs, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import type { Repository } from '../../scripts/demo/repository.ts'
 import type { Client } from '../../src/api/client.ts'
 import { createDocker } from '../../src/docker/client.ts'
+import { loadConfig } from '../../src/main/config.ts'
 import { startLoad } from '../helpers/load-client.ts'
 import { run, work } from './command.ts'
-import { activeDigest, delivered, eventually, kilnAtHand, type KilnAtHand } from './kiln-at-hand.ts'
-import { onRecord } from './record.ts'
+import {
+  activeDigest,
+  commitFile,
+  delivered,
+  eventually,
+  kilnAtHand,
+  type KilnAtHand,
+} from './kiln-at-hand.ts'
+import { changesOf, containersOf, onRecord, standing } from './record.ts'
 
 const docker = createDocker({ socketPath: '/var/run/docker.sock' })
 let kiln: KilnAtHand
 let api: Client
+let repository: Repository
+let first: string
+/** An artifact that ends itself after its first request. */
+let crashing: string
 
 beforeAll(async () => {
-  kiln = await kilnAtHand()
+  kiln = await kilnAtHand({ KILN_KEEP_HISTORIES: '3' })
   await kiln.up()
   api = await kiln.api()
-  const repository = await kiln.repository()
-  const built = await delivered(api, repository, await repository.commit('first'))
-  await eventually('dev serves it', 60, async () =>
-    (await activeDigest(api, 'hello/dev')) === built.result['digest'] ? true : undefined,
-  )
-  for (const environment of ['test', 'prod'])
-    await work(kiln, 'promote', environment, String(built.result['digest']))
+  repository = await kiln.repository()
+  first = await toDev(await repository.commit('first'))
+  for (const environment of ['test', 'prod']) await work(kiln, 'promote', environment, first)
 }, 240_000)
 afterAll(async () => {
   await kiln.remove()
 }, 120_000)
 
 const prod = () => api.environment({ params: { app: 'hello', environment: 'prod' } })
+const dev = () => api.environment({ params: { app: 'hello', environment: 'dev' } })
+
+/** A commit's artifact, active in dev. */
+async function toDev(commit: string): Promise<string> {
+  const digest = String((await delivered(api, repository, commit)).result['digest'])
+  await eventually('dev serves it', 60, async () =>
+    (await activeDigest(api, 'hello/dev')) === digest ? true : undefined,
+  )
+  return digest
+}
 
 async function upperOf(id: string): Promise<string> {
   const { GraphDriver } = await docker.getContainer(id).inspect()
@@ -59,3 +79,113 @@ test('files changed in every instance at once: found by a scan, replaced, no req
   )
   expect((await run(kiln, 'scan', 'prod')).exitCode).toBe(0)
 }, 90_000)
+
+test('what has ended stays in Temporal for as many days as the setting says', async () => {
+  const { temporal } = loadConfig({ KILN_HOME: kiln.home, ...kiln.env }, '/')
+  const connection = await Connection.connect({ address: temporal.address })
+  const { config } = await connection.workflowService.describeNamespace({ namespace: 'default' })
+  await connection.close()
+  expect(Number(config?.workflowExecutionRetentionTtl?.seconds)).toBe(3 * 24 * 3600)
+})
+
+test('an app that crashes by itself again and again is replaced three times, then alarms, and is not looped', async () => {
+  const server = await readFile(join(repository.path, 'server.js'), 'utf8')
+  const broken = server.replace(
+    'await wait(workMs)',
+    'setTimeout(() => process.exit(7), 100); await wait(workMs)',
+  )
+  const commit = await commitFile(repository, 'server.js', broken)
+  crashing = await toDev(commit)
+  const before = await prod()
+  const { address, epoch } = await eventually('dev is settled', 60, async () => {
+    const now = await dev()
+    return now.open === null && now.running.length === 1 ? now : undefined
+  })
+
+  let hit = ''
+  const alarm = await eventually('the alarm', 120, async () => {
+    const now = await dev()
+    const [{ id } = { id: '' }] = now.running
+    if (now.alarm !== null) return now.alarm
+    if (now.open !== null || id === hit) return undefined
+    hit = id
+    // Its first request is what it cannot bear.
+    await startLoad(String(address), { path: '/work', connections: 1, maxRequests: 1 }).stop()
+    return undefined
+  })
+  expect(alarm).toMatchObject({ cause: 'stopped' })
+  const made = (await changesOf(kiln, 'hello/dev')).filter(
+    ([change]) => change !== undefined && change.body.epoch > epoch,
+  )
+  expect(made.map(([change, outcome]) => [change?.body, outcome?.body])).toMatchObject(
+    Array.from({ length: 3 }, () => [
+      { changeKind: 'replacement', requestedBy: 'kiln' },
+      { outcome: 'active' },
+    ]),
+  )
+
+  // Looking again starts nothing more, and says nothing twice.
+  expect((await run(kiln, 'scan', 'dev')).exitCode).toBe(8)
+  const left = (await containersOf(kiln)).filter((one) => one.environment === 'hello/dev')
+  expect(left).toMatchObject([{ id: hit, state: 'exited' }])
+  expect((await dev()).epoch).toBe(epoch + 3)
+  const { of } = await onRecord(kiln)
+  const alarms = of('refusal').filter(({ body }) => body.rule === 'repeated-drift.stopped')
+  expect(alarms).toMatchObject([{ body: { environment: 'hello/dev' } }])
+  expect(of('drift').filter(({ body }) => body.found.includes('exit code 7'))).not.toEqual([])
+  const { stderr, stdout } = await run(kiln, 'status')
+  expect(`${stdout}${stderr}`).toContain('ALARM hello/dev: instances of hello/dev were replaced 3')
+  expect(await readFile(join(kiln.home, 'logs/server.log'), 'utf8')).toContain(
+    '"alarm":"repeated-drift.stopped"',
+  )
+  expect((await prod()).running).toEqual(before.running)
+
+  const back = await work(kiln, 'rollback', 'dev', '--to', first, '--reason', 'it crashes')
+  expect(back).toMatchObject({ exitCode: 0, operation: { state: 'succeeded' } })
+  expect(await dev()).toMatchObject({ alarm: null, active: { digest: first } })
+  expect((await run(kiln, 'scan', 'dev')).exitCode).toBe(0)
+}, 240_000)
+
+test('with little free nothing begins: a build and a promotion are refused, what runs serves on, what died is replaced', async () => {
+  const { bavail, bsize } = await statfs(kiln.home)
+  // A quarter of it is kept for what mends: half of what is free.
+  const least = `${Math.ceil((bavail * bsize) / 2 ** 30) * 2}Gi`
+  const tight = { ...kiln, env: { ...kiln.env, KILN_MIN_FREE: least } }
+  const commit = await commitFile(repository, 'message.txt', 'another\n')
+  await kiln.down()
+  expect((await run(tight, 'up')).exitCode).toBe(0)
+  const before = await standing(kiln)
+  const serving = await prod()
+  const traffic = startLoad(String(serving.address), { path: '/work', connections: 2, delayMs: 2 })
+
+  const build = await run(tight, 'build', `${repository.path}@${commit}`)
+  expect(build.exitCode).toBe(3)
+  expect(build.stderr).toContain('kiln: low_disk: ')
+  expect(build.stderr).toContain('next: free ')
+  const params = { id: build.stdout.split('\t')[0] ?? '' }
+  expect((await api.operation({ params })).operation).toMatchObject({
+    state: 'failed',
+    failure: { code: 'low_disk', place: kiln.home },
+    steps: [{ name: 'source' }],
+  })
+  const promotion = await work(tight, 'promote', 'test', crashing)
+  expect(promotion).toMatchObject({
+    exitCode: 3,
+    operation: { state: 'refused', result: { rule: 'low-disk' }, failure: { code: 'low_disk' } },
+  })
+  const { of } = await onRecord(kiln)
+  expect(of('refusal').findLast(({ body }) => body.rule === 'low-disk')?.body).toMatchObject({
+    environment: 'hello/test',
+    message: expect.stringContaining(`are free at ${kiln.home}`),
+  })
+  expect(await standing(kiln)).toEqual(before)
+  expect(await traffic.stop()).toMatchObject({ failed: 0, errors: [] })
+
+  const [gone] = serving.running
+  await docker.getContainer(gone?.id ?? '').remove({ force: true })
+  await eventually('it is replaced', 60, async () => {
+    const { open, epoch, running } = await prod()
+    const anew = epoch > serving.epoch && open === null && running.length === 2
+    return anew && !running.some(({ id }) => id === gone?.id) ? true : undefined
+  })
+}, 180_000)

@@ -89,7 +89,7 @@ async function servesAll(count: number): Promise<LoadReport> {
 const byId = ({ id }: Container) => docker.getContainer(id)
 const short = (digest: string) => digest.slice('sha256:'.length, 'sha256:'.length + 12)
 
-/** Another sealed artifact's container, under the instance's own name and with all of its labels. */
+/** Another sealed artifact's container with more rights, under the instance's own name and with all of its labels. */
 async function impersonate(victim: Container): Promise<void> {
   const { Config, NetworkSettings } = await byId(victim).inspect()
   const [network = ''] = Object.keys(NetworkSettings.Networks)
@@ -99,9 +99,20 @@ async function impersonate(victim: Container): Promise<void> {
     name: victim.name,
     Image: (await byId(other ?? victim).inspect()).Image,
     Labels: Config.Labels,
-    HostConfig: { NetworkMode: network },
+    HostConfig: { NetworkMode: network, CapAdd: ['SYS_ADMIN'], Binds: ['/etc:/host:ro'] },
   })
   await intruder.start()
+}
+
+async function joinOther(victim: Container): Promise<void> {
+  const made = { Name: `${kiln.host}-other`, Labels: { 'kiln.host': kiln.host } }
+  const network = await docker.createNetwork(made)
+  await network.connect({ Container: victim.id })
+}
+
+async function runInside(victim: Container): Promise<void> {
+  const exec = await byId(victim).exec({ Cmd: ['node', '--eval', '0'] })
+  await exec.start({ Detach: true })
 }
 
 describe('an instance of prod', () => {
@@ -109,6 +120,8 @@ describe('an instance of prod', () => {
     /** On a busy machine the moment between two events is long enough to be seen by itself. */
     causes: readonly DriftCause[]
     what: string
+    /** What the record says was found. */
+    says?: string
     tamper: (victim: Container) => Promise<unknown>
   }
   const cases: Case[] = [
@@ -120,12 +133,30 @@ describe('an instance of prod', () => {
       tamper: (one) => byId(one).restart({ t: 1 }),
     },
     { what: 'paused', causes: ['paused'], tamper: (one) => byId(one).pause() },
-    { what: 'exchanged for another digest', causes: ['foreign', 'removed'], tamper: impersonate },
+    {
+      what: 'exchanged for another digest',
+      causes: ['foreign'],
+      says: 'CapAdd is ["SYS_ADMIN"], not nothing',
+      tamper: impersonate,
+    },
+    {
+      what: 'joined to another network',
+      causes: ['network'],
+      says: '-other was added',
+      tamper: joinOther,
+    },
+    { what: 'entered by a process', causes: ['process'], says: ': node', tamper: runInside },
+    {
+      what: 'given a higher limit',
+      causes: ['settings'],
+      says: 'PidsLimit is 999, not 64',
+      tamper: (one) => byId(one).update({ PidsLimit: 999 }),
+    },
   ]
 
   test.each(cases)(
     '$what by hand is replaced, with the reason on record',
-    async ({ causes, tamper }) => {
+    async ({ causes, says, tamper }) => {
       const [victim, other] = await whole(2)
       if (victim === undefined || other === undefined) throw new Error('prod has two instances')
       const known = (await onRecord(kiln)).of('drift').length
@@ -148,7 +179,9 @@ describe('an instance of prod', () => {
       const drifts = of('drift').slice(known)
       expect(drifts.map(({ body }) => body.environment)).toContain('hello/prod')
       const told = drifts.filter(({ body }) => body.instance === victim.name)
-      expect(told.filter(({ body }) => causes.includes(body.cause))).not.toEqual([])
+      expect(
+        told.filter(({ body }) => causes.includes(body.cause) && body.found.includes(says ?? '')),
+      ).not.toEqual([])
       // What is seen as two things is two changes, and the second may still run.
       const [change, activation] =
         (await changesOf(kiln, 'hello/prod')).findLast((facts) => facts.length > 1) ?? []
