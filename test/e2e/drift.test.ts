@@ -1,5 +1,5 @@
 import { Connection } from '@temporalio/client'
-import { readFile, statfs, writeFile } from 'node:fs/promises'
+import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { Repository } from '../../scripts/demo/repository.ts'
@@ -16,15 +16,13 @@ import {
   kilnAtHand,
   type KilnAtHand,
 } from './kiln-at-hand.ts'
-import { changesOf, containersOf, onRecord, standing } from './record.ts'
+import { changesOf, containersOf, onRecord } from './record.ts'
 
 const docker = createDocker({ socketPath: '/var/run/docker.sock' })
 let kiln: KilnAtHand
 let api: Client
 let repository: Repository
 let first: string
-/** An artifact that ends itself after its first request. */
-let crashing: string
 
 beforeAll(async () => {
   kiln = await kilnAtHand({ KILN_KEEP_HISTORIES: '3' })
@@ -95,7 +93,7 @@ test('an app that crashes by itself again and again is replaced three times, the
     'setTimeout(() => process.exit(7), 100); await wait(workMs)',
   )
   const commit = await commitFile(repository, 'server.js', broken)
-  crashing = await toDev(commit)
+  await toDev(commit)
   const before = await prod()
   const { address, epoch } = await eventually('dev is settled', 60, async () => {
     const now = await dev()
@@ -145,47 +143,3 @@ test('an app that crashes by itself again and again is replaced three times, the
   expect(await dev()).toMatchObject({ alarm: null, active: { digest: first } })
   expect((await run(kiln, 'scan', 'dev')).exitCode).toBe(0)
 }, 240_000)
-
-test('with little free nothing begins: a build and a promotion are refused, what runs serves on, what died is replaced', async () => {
-  const { bavail, bsize } = await statfs(kiln.home)
-  // A quarter of it is kept for what mends: half of what is free.
-  const least = `${Math.ceil((bavail * bsize) / 2 ** 30) * 2}Gi`
-  const tight = { ...kiln, env: { ...kiln.env, KILN_MIN_FREE: least } }
-  const commit = await commitFile(repository, 'message.txt', 'another\n')
-  await kiln.down()
-  expect((await run(tight, 'up')).exitCode).toBe(0)
-  const before = await standing(kiln)
-  const serving = await prod()
-  const traffic = startLoad(String(serving.address), { path: '/work', connections: 2, delayMs: 2 })
-
-  const build = await run(tight, 'build', `${repository.path}@${commit}`)
-  expect(build.exitCode).toBe(3)
-  expect(build.stderr).toContain('kiln: low_disk: ')
-  expect(build.stderr).toContain('next: free ')
-  const params = { id: build.stdout.split('\t')[0] ?? '' }
-  expect((await api.operation({ params })).operation).toMatchObject({
-    state: 'failed',
-    failure: { code: 'low_disk', place: kiln.home },
-    steps: [{ name: 'source' }],
-  })
-  const promotion = await work(tight, 'promote', 'test', crashing)
-  expect(promotion).toMatchObject({
-    exitCode: 3,
-    operation: { state: 'refused', result: { rule: 'low-disk' }, failure: { code: 'low_disk' } },
-  })
-  const { of } = await onRecord(kiln)
-  expect(of('refusal').findLast(({ body }) => body.rule === 'low-disk')?.body).toMatchObject({
-    environment: 'hello/test',
-    message: expect.stringContaining(`are free at ${kiln.home}`),
-  })
-  expect(await standing(kiln)).toEqual(before)
-  expect(await traffic.stop()).toMatchObject({ failed: 0, errors: [] })
-
-  const [gone] = serving.running
-  await docker.getContainer(gone?.id ?? '').remove({ force: true })
-  await eventually('it is replaced', 60, async () => {
-    const { open, epoch, running } = await prod()
-    const anew = epoch > serving.epoch && open === null && running.length === 2
-    return anew && !running.some(({ id }) => id === gone?.id) ? true : undefined
-  })
-}, 180_000)
