@@ -1,4 +1,5 @@
 import { execa } from 'execa'
+import { randomUUID } from 'node:crypto'
 import { cp, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 
@@ -12,7 +13,8 @@ export async function makeRepository(path: string, example: string): Promise<Rep
   const git = (...args: string[]) => execa('git', args, { cwd: path })
   await git('init', '--quiet', '--initial-branch=main')
   await git('config', 'user.name', 'Demo')
-  await git('config', 'user.email', 'demo@localhost')
+  // Two made in one second would have the same commit, and builds of one id are one build in an engine.
+  await git('config', 'user.email', `demo-${randomUUID()}@localhost`)
   return {
     path,
     async commit(message) {
