@@ -8,31 +8,33 @@ import type { BuildEngine, EngineRequest } from './engine.ts'
 import type { Mark } from './engine-marks.ts'
 import { markBuild } from './engine-marks.ts'
 import { removeAttempt, sweepEngine } from './engine-remains.ts'
-import { baseRepository, buildLabel, cacheTag, captureName } from './names.ts'
+import type { BuildOwner } from './names.ts'
+import { baseRepository, cacheTag, captureName, labelsOfBuild } from './names.ts'
 import type { BuildDependencies, BuildLimits } from './ports.ts'
 
 const tag = 'built'
 
-type Engine = Pick<BuildDependencies, 'docker' | 'registry' | 'limits' | 'crashPoint'>
+type Engine = Pick<BuildDependencies, 'docker' | 'builder' | 'registry' | 'limits' | 'crashPoint'>
 
 /**
  * The Docker Engine's classic builder. The base is pulled by digest from Kiln's registry, nothing else
  * is ever fetched, and what was built is pushed back into that registry.
  */
 export function createDockerEngine(engine: Engine): BuildEngine {
-  const { docker, limits } = engine
+  const { docker, builder, limits } = engine
   return {
     async build(request) {
+      const owner = { builder, build: request.build }
       const base = await pullBase(engine, request)
-      await removeAttempt(docker, request.build)
-      const mark = await markBuild(docker, request)
+      await removeAttempt(docker, owner)
+      const mark = await markBuild(docker, { ...owner, base: request.base })
       engine.crashPoint?.('build.marked')
       const sweep = { base, mark, oldestMs: 2 * limits.buildTimeoutMs }
       try {
         await sweepEngine(docker, sweep)
         return await buildAndPush(engine, request, base)
       } finally {
-        await sweepAfter(docker, request.build, sweep)
+        await sweepAfter(docker, owner, sweep)
       }
     },
   }
@@ -41,11 +43,11 @@ export function createDockerEngine(engine: Engine): BuildEngine {
 /** The build's own outcome counts, not that an engine which went away could not be tidied up. */
 async function sweepAfter(
   docker: DockerClient,
-  build: string,
+  owner: BuildOwner,
   sweep: { base: string; mark: Mark; oldestMs: number },
 ): Promise<void> {
   try {
-    await removeAttempt(docker, build)
+    await removeAttempt(docker, owner)
     await sweepEngine(docker, sweep)
   } catch {
     // The next attempt begins with the same.
@@ -68,7 +70,10 @@ async function buildAndPush(
   const repository = `${registry.address}/${name}`
   const id = await buildWithEngine(docker, {
     context: await request.context(base),
-    options: optionsOf(request, `${repository}:${tag}`, limits),
+    options: {
+      ...optionsOf(request, `${repository}:${tag}`, limits),
+      labels: labelsOfBuild({ builder: engine.builder, build: request.build }),
+    },
     signal: request.signal,
     silenceMs: limits.silenceMs,
     onText: request.onText,
@@ -101,7 +106,6 @@ function optionsOf(
     rm: true,
     forcerm: true,
     nocache: !request.useCache,
-    labels: { [buildLabel]: request.build },
     memory,
     memswap: memory,
     cpuperiod: 100_000,

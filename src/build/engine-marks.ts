@@ -2,7 +2,8 @@ import { randomUUID } from 'node:crypto'
 import type { Digest } from '../domain/digest.ts'
 import type { DockerClient } from '../docker/client.ts'
 import { callDocker, statusOf } from '../docker/client.ts'
-import { buildLabel } from './names.ts'
+import type { BuildOwner } from './names.ts'
+import { labelsOfBuild, madeByBuild } from './names.ts'
 
 const markLabel = 'kiln.building'
 
@@ -15,10 +16,10 @@ export type Mark = { name: string; base: Digest }
  */
 export async function markBuild(
   docker: DockerClient,
-  { build, base }: { build: string; base: Digest },
+  { base, ...owner }: BuildOwner & { base: Digest },
 ): Promise<Mark> {
   const name = `kiln-building-${randomUUID()}`
-  const Labels = { [markLabel]: base, [buildLabel]: build }
+  const Labels = { [markLabel]: base, ...labelsOfBuild(owner) }
   await callDocker(() => docker.createVolume({ Name: name, Labels }))
   return { name, base }
 }
@@ -33,8 +34,8 @@ export async function unmarkBuild(docker: DockerClient, name: string): Promise<v
 }
 
 /** Removes the marks of earlier attempts of this build. */
-export async function unmarkAttempts(docker: DockerClient, build: string): Promise<void> {
-  for (const { Name } of await listMarks(docker, `${buildLabel}=${build}`)) {
+export async function unmarkAttempts(docker: DockerClient, owner: BuildOwner): Promise<void> {
+  for (const { Name } of await listMarks(docker, madeByBuild(owner))) {
     await unmarkBuild(docker, Name)
   }
 }
@@ -47,7 +48,7 @@ export async function isAlone(
   // The engine's clock is the one that its marks are dated by.
   const { SystemTime } = (await callDocker(() => docker.info())) as { SystemTime: string }
   let alone = true
-  for (const { Name, CreatedAt } of await listMarks(docker, `${markLabel}=${mark.base}`)) {
+  for (const { Name, CreatedAt } of await listMarks(docker, marks(mark.base))) {
     if (Name === mark.name) continue
     const age = Date.parse(SystemTime) - Date.parse(CreatedAt)
     if (age > oldestMs) await unmarkBuild(docker, Name)
@@ -58,13 +59,16 @@ export async function isAlone(
 
 /** Whether any build is marked, of whatever base. */
 export async function isBuilding(docker: DockerClient): Promise<boolean> {
-  return (await listMarks(docker, markLabel)).length > 0
+  return (await listMarks(docker, JSON.stringify({ label: [markLabel] }))).length > 0
 }
 
 type Volume = { Name: string; CreatedAt: string }
 
-async function listMarks(docker: DockerClient, label: string): Promise<Volume[]> {
-  const filters = JSON.stringify({ label: [label] })
+function marks(base: Digest): string {
+  return JSON.stringify({ label: [`${markLabel}=${base}`] })
+}
+
+async function listMarks(docker: DockerClient, filters: string): Promise<Volume[]> {
   const { Volumes } = await callDocker(() => docker.listVolumes({ filters }))
   return (Volumes as unknown as Volume[] | null) ?? []
 }

@@ -3,15 +3,16 @@ import { callDocker, statusOf } from '../docker/client.ts'
 import { removeContainer } from '../docker/containers.ts'
 import type { Mark } from './engine-marks.ts'
 import { isAlone, unmarkAttempts } from './engine-marks.ts'
-import { buildLabel } from './names.ts'
+import type { BuildOwner } from './names.ts'
+import { madeByBuild } from './names.ts'
 
 /**
  * Removes what attempts of this build left in the engine: containers, marks, and the names under which
  * images were pushed. What the app's next build may reuse has a name of its own and stays.
  */
-export async function removeAttempt(docker: DockerClient, build: string): Promise<void> {
-  const filters = JSON.stringify({ label: [`${buildLabel}=${build}`] })
-  await unmarkAttempts(docker, build)
+export async function removeAttempt(docker: DockerClient, owner: BuildOwner): Promise<void> {
+  const filters = madeByBuild(owner)
+  await unmarkAttempts(docker, owner)
   const containers = await callDocker(() => docker.listContainers({ all: true, filters }))
   for (const { Id } of containers) await removeContainer(docker, Id)
   const images = await callDocker(() => docker.listImages({ filters }))

@@ -14,7 +14,7 @@ import { openBlob } from '../oci/read-image.ts'
 import { oneChunk } from '../oci/write-image.ts'
 import { blobKey } from '../store/blob-store.ts'
 import { removeAttempt } from './engine-remains.ts'
-import { buildLabel, fetchRepository } from './names.ts'
+import { fetchRepository, labelsOfBuild } from './names.ts'
 import { npmContainer, npmInput, projectFolder } from './npm-container.ts'
 import { npmError } from './npm-error.ts'
 import { checkNpmLock } from './npm-lock.ts'
@@ -44,7 +44,7 @@ export async function fetchDependencies(
   if (images.fetch === null) {
     throw new KilnError('invalid_input', 'the template has no image that fetches dependencies')
   }
-  await removeAttempt(deps.docker, input.build)
+  await removeAttempt(deps.docker, { builder: deps.builder, build: input.build })
   const files = await readNpmFiles(await openBlob(deps.store, input.context))
   checkNpmLock(files.lock.toString('utf8'))
   const key = `cache/dependencies/${keyOf(images.fetch, files)}`
@@ -101,7 +101,8 @@ async function fetchWithNpm(
   )
   try {
     const reference = await pullFetchImage(deps, image, signal)
-    const options = npmContainer(reference, { ...deps, labels: { [buildLabel]: build } })
+    const labels = labelsOfBuild({ builder: deps.builder, build })
+    const options = npmContainer(reference, { ...deps, labels })
     const { caFile } = deps.npm
     const input = await npmInput(files, caFile === null ? null : await readFile(caFile))
     return await runContainer(

@@ -1,7 +1,18 @@
 import { createHash } from 'node:crypto'
 
-/** What a build makes in the engine carries its id under this label. */
-export const buildLabel = 'kiln.build'
+/** Whose builds these are, and which one. Several Kilns may build the same commit in one engine. */
+export type BuildOwner = { builder: string; build: string }
+
+/** What a build makes in the engine says so, and is found and removed by all of it. */
+export function labelsOfBuild({ builder, build }: BuildOwner): Record<string, string> {
+  return { 'kiln.build': build, 'kiln.builder': builder }
+}
+
+/** The engine's filter for what this build made, and nothing of another Kiln's. */
+export function madeByBuild(owner: BuildOwner): string {
+  const label = Object.entries(labelsOfBuild(owner)).map(([name, value]) => `${name}=${value}`)
+  return JSON.stringify({ label })
+}
 
 export const baseRepository = 'kiln/base'
 export const fetchRepository = 'kiln/fetch'

@@ -44,6 +44,8 @@ export type RunningActivity = { signal: AbortSignal; heartbeat: (detail?: string
 export type BuildDependencies = {
   store: BlobStore
   docker: DockerClient
+  /** Names this Kiln's builds in the engine, which other Kilns may use too. */
+  builder: string
   registry: BuildRegistry
   /**
    * Parses the template's Dockerfile against the allow-list and writes what the engine gets: FROM by this

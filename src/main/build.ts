@@ -56,6 +56,7 @@ await runProcess('build', async (context) => {
     ...buildActivities({
       store,
       docker,
+      builder: config.hostName,
       registry: registry.port,
       renderDockerfile: renderFrom,
       npm: await npmSettings(process.env),

@@ -1,5 +1,4 @@
 import { createReadStream } from 'node:fs'
-import { open, rename } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import pino from 'pino'
 import { readTrust } from '../../signing/trust-files.ts'
@@ -14,6 +13,7 @@ import { readEvidence } from '../ledger/evidence/read.ts'
 import { logEntries } from '../ledger/log-objects.ts'
 import { promotionPolicy, promotionPolicyDigest } from '../promote/policy.ts'
 import { blobKey } from '../store/blob-store.ts'
+import { replaceFile } from '../store/replace-file.ts'
 import type { Config } from './config.ts'
 import { openLedgerView, type LedgerView } from './ledger-view.ts'
 
@@ -48,7 +48,7 @@ export async function localEvidence(
   const { environment, sequence } = key.body
   const standard = `${environment.replace('/', '-')}-${sequence}.evidence.tar`
   const path = resolve(folder, file ?? standard)
-  await writeWhole(path, bytes)
+  await replaceFile(path, bytes, 0o644)
   return {
     file: path,
     bytes: bytes.length,
@@ -96,17 +96,4 @@ async function ownRoot({ paths }: Config): Promise<string | null> {
     if (error instanceof KilnError && error.code === 'prerequisite_missing') return null
     throw error
   }
-}
-
-/** A file of that name is there whole or not at all. */
-async function writeWhole(path: string, bytes: Uint8Array): Promise<void> {
-  const temporary = `${path}.new`
-  const file = await open(temporary, 'w', 0o644)
-  try {
-    await file.writeFile(bytes)
-    await file.sync()
-  } finally {
-    await file.close()
-  }
-  await rename(temporary, path)
 }

@@ -1,4 +1,3 @@
-import { writeFile } from 'node:fs/promises'
 import type { Client } from '@temporalio/client'
 import type { Webhooks } from '../api/ports.ts'
 import { createApi } from '../api/server.ts'
@@ -6,6 +5,7 @@ import { admissibleAnywhere } from '../domain/ledger.ts'
 import { servesDenied } from '../domain/plan-return.ts'
 import { credentialAccess } from '../registry/access.ts'
 import { createRegistry, type Registry } from '../registry/server.ts'
+import { replaceFile } from '../store/replace-file.ts'
 import { readSecretFile } from '../store/secret-file.ts'
 import { workflowBundle } from './bundle-workflows.ts'
 import { controlActivities } from './control-activities.ts'
@@ -70,7 +70,8 @@ await runProcess('server', async (context) => {
   await wakeOpenChanges(owned, engine)
   await api.listen({ host: '127.0.0.1', port: config.ports.api })
   const address = `http://127.0.0.1:${config.ports.api}`
-  await writeFile(paths.api, `${JSON.stringify({ version: 1, address })}\n`)
+  // Whoever waits for this file must never read half of it.
+  await replaceFile(paths.api, `${JSON.stringify({ version: 1, address })}\n`, 0o644)
   return {
     async close() {
       await api.close()

@@ -6,12 +6,16 @@ import { diskError } from './disk-error.ts'
 /**
  * Replaces a small file, whole or not at all, durably: once resolved, a loss of power leaves the new
  * content; before that, the old or the new. For what a process remembers of its own; the truth is never
- * replaced. Throws `store_unavailable`.
+ * replaced. Its owner alone reads it unless `mode` says otherwise. Throws `store_unavailable`.
  */
-export async function replaceFile(path: string, content: string): Promise<void> {
+export async function replaceFile(
+  path: string,
+  content: string | Uint8Array,
+  mode = 0o600,
+): Promise<void> {
   const temporary = `${path}.${randomUUID()}.tmp`
   try {
-    const file = await open(temporary, 'wx', 0o600)
+    const file = await open(temporary, 'wx', mode)
     try {
       await file.writeFile(content)
       await file.sync()

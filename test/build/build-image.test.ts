@@ -3,6 +3,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { BuildImageResult } from '../../src/build/build-image.ts'
 import { forgetCache } from '../../src/build/docker-engine.ts'
 import { markBuild, unmarkBuild } from '../../src/build/engine-marks.ts'
+import { labelsOfBuild } from '../../src/build/names.ts'
 import { defaultBuildLimits } from '../../src/build/ports.ts'
 import { runContainer } from '../../src/docker/containers.ts'
 import { pullByDigest } from '../../src/docker/images.ts'
@@ -254,7 +255,7 @@ test('building again gives the same, and takes away what a crashed attempt left'
   const labelled = await room.docker.createContainer({
     Image: reference,
     Cmd: ['sh'],
-    Labels: { 'kiln.build': id },
+    Labels: labelsOfBuild({ builder: room.deps.builder, build: id }),
   })
   await labelled.commit({ repo: `${room.deps.registry.address}/kiln/capture/left`, tag: 'built' })
   expect(await remains()).toHaveLength(4)
@@ -266,7 +267,11 @@ test('what another build is at is let alone, and taken away when nobody is at it
   const dockerfile = `FROM base\nRUN echo 1 > /opt/x\n${ending}`
   await build(dockerfile)
   const reference = `${room.deps.registry.address}/kiln/base@${base}`
-  const mark = await markBuild(room.docker, { build: 'build:of-another-process', base })
+  const mark = await markBuild(room.docker, {
+    builder: room.deps.builder,
+    build: 'build:of-another-process',
+    base,
+  })
   const step = await room.docker.createContainer({
     Image: reference,
     Cmd: ['sh'],
@@ -278,6 +283,20 @@ test('what another build is at is let alone, and taken away when nobody is at it
   await unmarkBuild(room.docker, mark.name)
   await build(dockerfile)
   expect(await remains()).toEqual([])
+})
+
+test('what another Kiln is at, of the very same build, is let alone', async () => {
+  const id = unique()
+  const dockerfile = `FROM base\nRUN echo 1 > /opt/x\n${ending}`
+  await build(dockerfile)
+  const other = await room.docker.createContainer({
+    Image: `${room.deps.registry.address}/kiln/base@${base}`,
+    Cmd: ['sh'],
+    Labels: labelsOfBuild({ builder: 'another', build: id }),
+  })
+  await build(dockerfile, { build: id })
+  await expect(other.inspect()).resolves.toMatchObject({ Id: other.id })
+  await other.remove()
 })
 
 test('a container of somebody else on the base is let alone', async () => {

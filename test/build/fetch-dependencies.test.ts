@@ -55,8 +55,9 @@ async function fetch(sources: Record<string, string>, at = room): Promise<Digest
   return (await at.activities.fetchDependencies({ build, context, template })).dependencies
 }
 
-async function containersOf(label = 'kiln.build'): Promise<number> {
-  const filters = JSON.stringify({ label: [label] })
+/** Of this room alone: others use the engine too. */
+async function containersOf(): Promise<number> {
+  const filters = JSON.stringify({ label: [`kiln.builder=${room.deps.builder}`] })
   return (await room.docker.listContainers({ all: true, filters })).length
 }
 

@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process'
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { buildActivities } from '../../src/build/activities.ts'
 import type { BuildDependencies } from '../../src/build/ports.ts'
 import { defaultBuildLimits } from '../../src/build/ports.ts'
@@ -62,6 +62,7 @@ export async function buildRoom(
   const deps: BuildDependencies = {
     store,
     docker,
+    builder: basename(root),
     registry: {
       address,
       auth: { ...auth, serveraddress: address },
