@@ -3,14 +3,15 @@ import { checkLock } from '../template/check-template.ts'
 import { listTemplates, showTemplate } from '../template/list-templates.ts'
 import type { Lock } from '../template/lock-file.ts'
 import { lockTemplate } from '../template/lock-template.ts'
-import type { BlobStore } from '../store/blob-store.ts'
 import type { Config } from './config.ts'
+import { readObjectStore } from './object-store.ts'
 import { templateRoom } from './template-room.ts'
 
 type TemplateVerbs = Pick<LocalVerbs, 'templates' | 'template' | 'lockTemplate' | 'checkTemplate'>
 
 /** Authoring: templates lie in a folder under version control, what they lock lies in the store. */
-export function localTemplates(config: Config, store: () => BlobStore): TemplateVerbs {
+export function localTemplates(config: Config): TemplateVerbs {
+  const store = () => readObjectStore(config.store, { readOnly: false }).store
   const show = async (name: string) => {
     const { lock } = await showTemplate(config.templates, name)
     const entries = lock === null ? [] : entriesOf(lock.content)

@@ -2,60 +2,72 @@ import { join, resolve } from 'node:path'
 import pino from 'pino'
 import type { LocalProcess, LocalStatus, LocalVerbs, Report } from '../cli/local-port.ts'
 import { loadConfig, type Config } from './config.ts'
-import { localDoctor } from './local-doctor.ts'
-import { localEvidence, localJudge } from './local-evidence.ts'
-import { localFsck, localReindex } from './local-ledger.ts'
 import { demandRestored } from './backup/demand-restored.ts'
-import { localMonitor } from './local-monitor.ts'
-import { localBackup, localRestore } from './local-recovery.ts'
 import { readHostAlarm } from './host-alarm.ts'
-import { localRepositories } from './local-repositories.ts'
-import { localPrune } from './local-prune.ts'
-import { localTemplates } from './local-templates.ts'
-import { localVerify } from './local-verify.ts'
-import { readObjectStore } from './object-store.ts'
 import { childEnvironment, secretVariables } from './processes.ts'
 import { launchSupervisor, stopSupervisor } from './supervisor/control.ts'
 import { readSupervisorState, type SupervisorState } from './supervisor/state.ts'
 
 type Environment = Readonly<Record<string, string | undefined>>
 
-/** Verbs that need no server, on the machine's own configuration. */
+const ledger = () => import('./local-ledger.ts')
+const evidence = () => import('./local-evidence.ts')
+const recovery = () => import('./local-recovery.ts')
+
+/**
+ * Verbs that need no server, on the machine's own configuration. Each brings its own code when it is
+ * called: what all of them need together takes a second to load.
+ */
 export function createLocalVerbs({ home, env }: { home: string; env: Environment }): LocalVerbs {
   const environment = { ...env, KILN_HOME: home }
   const config = loadConfig(environment, process.cwd())
-  const logger = pino({ level: 'silent' })
-  const store = () => readObjectStore(config.store, { readOnly: false }).store
+  const templates = async () => (await import('./local-templates.ts')).localTemplates(config)
+  const repositories = async () =>
+    (await import('./local-repositories.ts')).localRepositories(config, environment)
   return {
     up: (report) => up(config, environment, report),
-    async down(report) {
-      const running = statusOf(config).processes.filter((one) => one.state !== 'stopped')
-      report('stopping')
-      const stopped = await stopSupervisor(config.paths, { logger })
-      return { stopped: stopped ? running.map((one) => one.name) : [] }
-    },
+    down: (report) => down(config, report),
     status: async () => statusOf(config),
-    doctor: () => localDoctor(config, environment),
-    ...localTemplates(config, store),
-    ...localRepositories(config, environment),
-    verify: (what) => localVerify(config, what),
-    evidence: (what, file) =>
-      localEvidence(config, what, { folder: process.cwd(), file, now: new Date() }),
-    judge: (file, root) => localJudge(config, resolve(file), root),
-    fsck: (report) => localFsck(config, report),
-    monitor: (request) =>
-      localMonitor(request, {
-        env,
-        standard: `http://127.0.0.1:${config.ports.api}`,
-        now: () => new Date(),
-      }),
-    backup: (folder, passphrase, report) =>
-      localBackup({ config, environment: env, folder }, passphrase, report),
-    restore: (folder, passphrase, report) =>
-      localRestore({ config, environment: env, folder }, passphrase, report),
-    reindex: () => localReindex(config),
-    prune: (dryRun) => localPrune(config, dryRun),
+    doctor: async () => (await import('./local-doctor.ts')).localDoctor(config, environment),
+    templates: async () => (await templates()).templates(),
+    template: async (name) => (await templates()).template(name),
+    lockTemplate: async (name, report) => (await templates()).lockTemplate(name, report),
+    checkTemplate: async (name) => (await templates()).checkTemplate(name),
+    repositories: async () => (await repositories()).repositories(),
+    addRepository: async (wanted) => (await repositories()).addRepository(wanted),
+    removeRepository: async (address) => (await repositories()).removeRepository(address),
+    checkRepository: async (address) => (await repositories()).checkRepository(address),
+    verify: async (what) => (await import('./local-verify.ts')).localVerify(config, what),
+    async evidence(what, file) {
+      const { localEvidence } = await evidence()
+      return localEvidence(config, what, { folder: process.cwd(), file, now: new Date() })
+    },
+    judge: async (file, root) => (await evidence()).localJudge(config, resolve(file), root),
+    fsck: async (report) => (await ledger()).localFsck(config, report),
+    async monitor(request) {
+      const standard = `http://127.0.0.1:${config.ports.api}`
+      const { localMonitor } = await import('./local-monitor.ts')
+      return localMonitor(request, { env, standard, now: () => new Date() })
+    },
+    async backup(folder, passphrase, report) {
+      const { localBackup } = await recovery()
+      return localBackup({ config, environment: env, folder }, passphrase, report)
+    },
+    async restore(folder, passphrase, report) {
+      const { localRestore } = await recovery()
+      return localRestore({ config, environment: env, folder }, passphrase, report)
+    },
+    reindex: async () => (await ledger()).localReindex(config),
+    prune: async (dryRun) => (await import('./local-prune.ts')).localPrune(config, dryRun),
   }
+}
+
+async function down(config: Config, report: Report): Promise<{ stopped: readonly string[] }> {
+  const running = statusOf(config).processes.filter((one) => one.state !== 'stopped')
+  report('stopping')
+  const logger = pino({ level: 'silent' })
+  const stopped = await stopSupervisor(config.paths, { logger })
+  return { stopped: stopped ? running.map((one) => one.name) : [] }
 }
 
 async function up(

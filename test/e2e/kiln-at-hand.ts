@@ -2,12 +2,13 @@ import { execa } from 'execa'
 import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import type { Client } from '../../src/api/client.ts'
 import { hasEnded, type Operation } from '../../src/domain/operation.ts'
 import { eventually, followed, kilnAt, root, type Kiln } from '../../scripts/demo/kiln.ts'
 import { makeRepository, type Repository } from '../../scripts/demo/repository.ts'
 import { leaksIn } from './secret-search.ts'
+import { workflowBundle } from '../../src/main/bundle-workflows.ts'
 import { givenFolder } from '../../src/main/host-secrets.ts'
 import { testTemplates, type TestTemplates } from '../helpers/templates.ts'
 
@@ -60,7 +61,10 @@ export async function kilnAtHand(
   const folder = await mkdtemp(join(tmpdir(), 'kiln-e2e-'))
   const home = join(folder, 'home')
   const host = `e${Math.random().toString(36).slice(2, 8)}`
-  await mkdir(home, { recursive: true })
+  await mkdir(join(home, 'run'), { recursive: true, mode: 0o700 })
+  // The same bundle for every Kiln of today's code; `loop.test.ts` makes its own.
+  const bundle = await workflowBundle(join(root, '.cache'))
+  await cp(bundle, join(home, 'run', basename(bundle)))
   // Stored objects never change, so the test's store can share them with the templates' by hard links.
   await execa('cp', ['-al', templates.storeRoot, join(home, 'store')])
   for (const name of templates.names) {

@@ -1,3 +1,5 @@
+import { rm } from 'node:fs/promises'
+import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { changeGreeting, type Repository } from '../../scripts/demo/repository.ts'
 import {
@@ -16,6 +18,8 @@ let second: string
 
 beforeAll(async () => {
   kiln = await kilnAtHand()
+  // From nothing, as on a new machine: this one bundles its workflows by itself.
+  await rm(join(kiln.home, 'run'), { recursive: true })
   await kiln.up()
   repository = await kiln.repository()
 }, 180_000)
