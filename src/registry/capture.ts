@@ -2,8 +2,13 @@ import type { Readable } from 'node:stream'
 import type { Digest } from '../domain/digest.ts'
 import { KilnError } from '../domain/error.ts'
 import { blobKey, type BlobStore } from '../store/blob-store.ts'
-import { contentOf, maxManifestBytes, parseManifest, type ImageManifest } from './manifest.ts'
-import { digestOfBytes } from './publish.ts'
+import {
+  contentOf,
+  digestOfBytes,
+  maxManifestBytes,
+  parseManifest,
+  type ImageManifest,
+} from './manifest.ts'
 import { RegistryError } from './registry-error.ts'
 import { createUploads, type Uploads } from './upload.ts'
 

@@ -1,7 +1,8 @@
 import { digestOfHex, hexOf, type Digest } from '../domain/digest.ts'
+import { KilnError } from '../domain/error.ts'
 import { mediaTypes, type Descriptor } from '../oci/image.ts'
 import { blobKey, type BlobStore } from '../store/blob-store.ts'
-import { contentOf, parseManifest, type ImageManifest } from './manifest.ts'
+import { contentOf, digestOfBytes, parseManifest, type ImageManifest } from './manifest.ts'
 
 /** Says that a manifest belongs to a repository; content alone does not, since blobs are shared. */
 export function manifestMarker(repository: string, manifest: Digest): string {
@@ -25,6 +26,24 @@ export async function readManifest(
   return bytes === undefined ? undefined : { bytes, manifest: parseManifest(bytes) }
 }
 
+/**
+ * The same where many are looked through: one that was damaged in the store names nothing, and keeps
+ * nobody from the others.
+ */
+async function readSound(
+  store: BlobStore,
+  repository: string,
+  digest: Digest,
+): Promise<StoredManifest | undefined> {
+  try {
+    const stored = await readManifest(store, repository, digest)
+    return stored !== undefined && digestOfBytes(stored.bytes) === digest ? stored : undefined
+  } catch (error) {
+    if (error instanceof KilnError && error.code === 'invalid_image') return undefined
+    throw error
+  }
+}
+
 /** Every manifest of a repository. */
 async function* manifestsOf(store: BlobStore, repository: string): AsyncIterable<Digest> {
   yield* digestsBelow(store, `repositories/${repository}/`)
@@ -44,7 +63,7 @@ export async function isReferenced(
 ): Promise<boolean> {
   for await (const digest of manifestsOf(store, repository)) {
     if (!admissible(digest)) continue
-    const stored = await readManifest(store, repository, digest)
+    const stored = await readSound(store, repository, digest)
     if (stored !== undefined && contentOf(stored.manifest).some((one) => one.digest === blob)) {
       return true
     }
@@ -62,7 +81,7 @@ export async function referrersOf(
   for await (const digest of digestsBelow(store, `referrers/${hexOf(subject)}/`)) found.push(digest)
   const descriptors: Descriptor[] = []
   for (const digest of found.toSorted()) {
-    const stored = await readManifest(store, repository, digest)
+    const stored = await readSound(store, repository, digest)
     if (stored !== undefined) descriptors.push(describe(digest, stored))
   }
   return descriptors

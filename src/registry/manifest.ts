@@ -1,5 +1,6 @@
+import { createHash } from 'node:crypto'
 import { z } from 'zod'
-import { isDigest, type Digest } from '../domain/digest.ts'
+import { digestOfHex, isDigest, type Digest } from '../domain/digest.ts'
 import { KilnError } from '../domain/error.ts'
 
 /** Larger manifests are refused, on the way in and on the way out. */
@@ -55,6 +56,10 @@ function jsonOf(bytes: Uint8Array): unknown {
       place: 'manifest',
     })
   }
+}
+
+export function digestOfBytes(bytes: Uint8Array): Digest {
+  return digestOfHex(createHash('sha256').update(bytes).digest('hex'))
 }
 
 /** What a manifest needs to be pulled whole: its config and its layers. */

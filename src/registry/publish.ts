@@ -1,10 +1,8 @@
-import { createHash } from 'node:crypto'
-import { digestOfHex, type Digest } from '../domain/digest.ts'
 import { KilnError } from '../domain/error.ts'
 import { mediaTypes, type Descriptor, type Manifest } from '../oci/image.ts'
 import { blobKey, type BlobStore } from '../store/blob-store.ts'
 import { manifestMarker, referrerMarker } from './catalog.ts'
-import { contentOf, parseManifest } from './manifest.ts'
+import { contentOf, digestOfBytes, parseManifest } from './manifest.ts'
 import { isRepositoryName } from './name.ts'
 
 const encode = (text: string) => new TextEncoder().encode(text)
@@ -77,10 +75,6 @@ export async function attachReferrer(
 
 function sorted(record: Readonly<Record<string, string>>): Record<string, string> {
   return Object.fromEntries(Object.entries(record).toSorted(([a], [b]) => (a < b ? -1 : 1)))
-}
-
-export function digestOfBytes(bytes: Uint8Array): Digest {
-  return digestOfHex(createHash('sha256').update(bytes).digest('hex'))
 }
 
 async function* once(bytes: Uint8Array): AsyncIterable<Uint8Array> {

@@ -1,8 +1,11 @@
 import { connect } from 'node:net'
 import { once as event } from 'node:events'
+import { chmod, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { hexOf } from '../../src/domain/digest.ts'
+import { hexOf, type Digest } from '../../src/domain/digest.ts'
 import { attachReferrer, publishManifest } from '../../src/registry/publish.ts'
+import { blobKey } from '../../src/store/blob-store.ts'
 import { basic, noDigest, once, publishImage, registryAtHand } from './registry-at-hand.ts'
 
 type Hand = Awaited<ReturnType<typeof registryAtHand>>
@@ -201,6 +204,35 @@ test('referrers are listed by API and under the fallback tag, filtered by artifa
 
 const publish = (value: unknown) =>
   publishManifest(hand.store, { repository: 'hello', manifest: Buffer.from(JSON.stringify(value)) })
+
+test.each([
+  ['broken', '{'],
+  ['another, though a sound one', ''],
+])(
+  'a manifest that became %s in the store names nothing, and keeps nobody from the rest',
+  async (...[, text]) => {
+    const own = await registryAtHand()
+    try {
+      const [good, other, bad] = await Promise.all(
+        ['good', 'other', 'bad'].map((name) => publishImage(own.store, 'app', { name })),
+      )
+      const elsewhere = await publishImage(own.store, 'elsewhere', { name: 'secret' })
+      const inItsPlace = text === '' ? await own.store.get(blobKey(elsewhere.digest)) : text
+      const file = join(own.root, blobKey(bad?.digest as Digest))
+      await chmod(file, 0o600)
+      await writeFile(file, inItsPlace ?? '')
+      for (const image of [good, other]) {
+        const answer = await own.ask(`/v2/app/blobs/${image?.layer}`)
+        expect(answer.status).toBe(200)
+        await answer.arrayBuffer()
+      }
+      for (const blob of [bad?.layer, elsewhere.layer])
+        expect((await own.ask(`/v2/app/blobs/${blob}`)).status).toBe(404)
+    } finally {
+      await own.close()
+    }
+  },
+)
 
 test('a manifest whose content is not in the store is not published', async () => {
   const bad = { digest: noDigest, size: 3, mediaType: 'a' }
