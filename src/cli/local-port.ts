@@ -19,7 +19,12 @@ export type LocalStatus = {
   processes: readonly LocalProcess[]
   /** Why this machine's host starts nothing; null while it does. */
   hostAlarm: { host: string; since: string; message: string } | null
+  /** Whether the engine that runs instances asks this Kiln's guard; `unknown`: it does not answer. */
+  guard: 'in place' | 'absent' | 'unknown'
 }
+
+/** Where a guard listens, and what it guards. */
+export type GuardReport = { socket: string; engine: string; host: string }
 
 /** One prerequisite: what was found, what is wanted, and what to do about it. */
 export type Prerequisite = {
@@ -172,6 +177,8 @@ export interface LocalVerbs {
   down(report: Report): Promise<{ stopped: readonly string[] }>
   status(): Promise<LocalStatus>
   doctor(): Promise<readonly Prerequisite[]>
+  /** Guards the engine that runs instances until `ended`, which a signal brings about. */
+  guard(socket: string | undefined): Promise<GuardReport & { ended: Promise<void> }>
   templates(): Promise<readonly TemplateSummary[]>
   template(name: string): Promise<TemplateSummary & { entries: readonly TemplateInput[] }>
   /** Resolves and writes the lock; `changes` says what is new, gone or another version, one line each. */

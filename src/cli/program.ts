@@ -7,6 +7,7 @@ import { createSession } from './session.ts'
 import { audit } from './verbs/audit.ts'
 import { build } from './verbs/build.ts'
 import { environments } from './verbs/environments.ts'
+import { guard } from './verbs/guard.ts'
 import { history } from './verbs/history.ts'
 import { logs } from './verbs/logs.ts'
 import { machine } from './verbs/machine.ts'
@@ -45,6 +46,7 @@ const verbs: readonly Verb[] = [
   scale,
   scan,
   secret,
+  guard,
   prune,
   history,
   logs,

@@ -1,5 +1,4 @@
-import { z } from 'zod'
-import { isDigest, type Digest } from '../domain/digest.ts'
+import type { Digest } from '../domain/digest.ts'
 import { KilnError } from '../domain/error.ts'
 import { environmentOf } from '../domain/ledger.ts'
 import type { EnvironmentName } from '../domain/name.ts'
@@ -7,13 +6,7 @@ import type { FactOf } from '../domain/statement.ts'
 import { parseFilesManifest, type FileRecord } from '../oci/files-manifest.ts'
 import type { Expected } from '../runtime/judge.ts'
 import type { ExpectedMould } from '../runtime/look.ts'
-import { blobBytes, readDefinition, type LedgerView } from './ledger-view.ts'
-
-const manifestForm = z.object({
-  config: z.object({
-    digest: z.custom<Digest>((value) => typeof value === 'string' && isDigest(value)),
-  }),
-})
+import { blobBytes, imageIdOf, readDefinition, type LedgerView } from './ledger-view.ts'
 
 /** How many environments' moulds are kept; each is read again when its key changes. */
 const kept = 200
@@ -51,13 +44,12 @@ async function readMould(
   files: Digest | undefined,
 ): Promise<ExpectedMould> {
   const { digest, definition } = key.body
-  const manifest = manifestForm.parse(JSON.parse(text(await blobBytes(store, digest))))
   return {
     digest,
     definitionDigest: definition,
     definition: await readDefinition(store, definition),
     key: key.leaf,
-    imageId: manifest.config.digest,
+    imageId: await imageIdOf(store, digest),
     async files() {
       if (files === undefined) throw new KilnError('not_found', `${digest} is not sealed`)
       const records = parseFilesManifest(text(await blobBytes(store, files)))

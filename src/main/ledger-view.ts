@@ -1,9 +1,10 @@
 import type { Logger } from 'pino'
+import { z } from 'zod'
 import { readTrust } from '../../signing/trust-files.ts'
 import type { TrustRoot } from '../../signing/trust.ts'
 import { digestOf } from '../../signing/canonical.ts'
 import type { Definition } from '../domain/definition.ts'
-import type { Digest } from '../domain/digest.ts'
+import { isDigest, type Digest } from '../domain/digest.ts'
 import { KilnError } from '../domain/error.ts'
 import { openLedgerReader, type LedgerReader } from '../ledger/ledger-reader.ts'
 import { blobKey, type BlobStore } from '../store/blob-store.ts'
@@ -35,6 +36,18 @@ export async function blobBytes(store: BlobStore, digest: Digest): Promise<Uint8
     })
   }
   return bytes
+}
+
+const manifestForm = z.object({
+  config: z.object({
+    digest: z.custom<Digest>((value) => typeof value === 'string' && isDigest(value)),
+  }),
+})
+
+/** The artifact's image id in an engine: the digest of the config that its manifest names. */
+export async function imageIdOf(store: BlobStore, artifact: Digest): Promise<Digest> {
+  const bytes = await blobBytes(store, artifact)
+  return manifestForm.parse(JSON.parse(new TextDecoder().decode(bytes))).config.digest
 }
 
 /** A definition's content; it was checked when its commit was read, and its digest is bound by the key. */

@@ -27,8 +27,9 @@ export function createLocalVerbs({ home, env }: { home: string; env: Environment
   return {
     up: (report) => up(config, environment, report),
     down: (report) => down(config, report),
-    status: async () => statusOf(config),
+    status: () => statusOf(config),
     doctor: async () => (await import('./local-doctor.ts')).localDoctor(config, environment),
+    guard: async (socket) => (await import('./local-guard.ts')).localGuard(config, socket),
     templates: async () => (await templates()).templates(),
     template: async (name) => (await templates()).template(name),
     lockTemplate: async (name, report) => (await templates()).lockTemplate(name, report),
@@ -63,7 +64,7 @@ export function createLocalVerbs({ home, env }: { home: string; env: Environment
 }
 
 async function down(config: Config, report: Report): Promise<{ stopped: readonly string[] }> {
-  const running = statusOf(config).processes.filter((one) => one.state !== 'stopped')
+  const running = processesOf(config).processes.filter((one) => one.state !== 'stopped')
   report('stopping')
   const logger = pino({ level: 'silent' })
   const stopped = await stopSupervisor(config.paths, { logger })
@@ -78,7 +79,7 @@ async function up(
   demandRestored(config.paths)
   const before = readSupervisorState(config.home)
   if (before.kind === 'running' && before.state.phase === 'ready')
-    return { ...statusOf(config), already: true }
+    return { ...(await statusOf(config)), already: true }
   const said = new Map<string, string>()
   await launchSupervisor({
     paths: config.paths,
@@ -91,7 +92,7 @@ async function up(
     },
     onState: (state) => sayChanges(state, said, report),
   })
-  return { ...statusOf(config), already: false }
+  return { ...(await statusOf(config)), already: false }
 }
 
 /** One line for each process when it becomes ready, and when it has to be started again. */
@@ -115,7 +116,7 @@ const shown = {
   failed: 'stopped',
 } as const satisfies Record<string, LocalProcess['state']>
 
-function statusOf(config: Config): LocalStatus {
+function processesOf(config: Config): Pick<LocalStatus, 'running' | 'processes'> {
   const view = readSupervisorState(config.home)
   const running = view.kind === 'running'
   const processes = (view.state?.processes ?? []).map((one): LocalProcess => ({
@@ -126,5 +127,15 @@ function statusOf(config: Config): LocalStatus {
     address: one.address,
     log: one.log,
   }))
-  return { home: config.home, running, processes, hostAlarm: readHostAlarm(config.paths.hostAlarm) }
+  return { running, processes }
+}
+
+async function statusOf(config: Config): Promise<LocalStatus> {
+  const { guardState } = await import('./doctor/engine.ts')
+  return {
+    home: config.home,
+    ...processesOf(config),
+    hostAlarm: readHostAlarm(config.paths.hostAlarm),
+    guard: await guardState(config),
+  }
 }

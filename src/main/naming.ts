@@ -4,3 +4,8 @@ import type { Naming } from '../runtime/label.ts'
 export function namingOf(host: string): Naming {
   return { host, prefix: host === 'local' ? 'kiln' : `kiln-${host}` }
 }
+
+/** Under which name an engine knows the guard of a host. */
+export function guardName(host: string): string {
+  return namingOf(host).prefix
+}

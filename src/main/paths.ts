@@ -36,6 +36,8 @@ export function pathsOf(home: string) {
     host: at('host'),
     /** Why the host starts nothing; absent while it does. */
     hostAlarm: at('host', 'alarm'),
+    /** What the guard was told of how new the log is. */
+    guard: at('guard'),
     edge: at('edge'),
     /** Secrets as files; the setting KILN_SECRETS names another folder. */
     secrets: at('secrets'),

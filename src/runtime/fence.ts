@@ -187,7 +187,8 @@ async function readRecords(folder: string): Promise<Map<EnvironmentName, HostRec
   return new Map(records.map((record) => [record.environment, record]))
 }
 
-async function readDenied(folder: string): Promise<Set<string>> {
+/** What this host saw denied; also for a process that does not act for it. */
+export async function readDenied(folder: string): Promise<Set<string>> {
   const path = join(folder, deniedFile)
   try {
     return new Set(deniedForm.parse(JSON.parse(await readFile(path, 'utf8'))).digests)

@@ -15,6 +15,8 @@ export type LayerEntry = { path: ByteName } & (
   /** What stands below is hidden: the path was removed. */
   | { type: 'whiteout' }
   | { type: 'other' }
+  /** The engine says that it is there, and does not show it. */
+  | { type: 'unread' }
 )
 
 export type FileDrift = {
@@ -62,6 +64,8 @@ function seen(entry: Exclude<LayerEntry, { type: 'whiteout' }>): string {
       return 'a symbolic link'
     case 'other':
       return 'a special file'
+    case 'unread':
+      return 'something that the engine does not show'
   }
 }
 
@@ -80,7 +84,8 @@ function isMountPlace(
   entry: LayerEntry,
   { own, above }: { own: Set<string>; above: Set<string> },
 ): boolean {
-  if (entry.type === 'directory') return own.has(entry.path) || above.has(entry.path)
+  if (entry.type === 'directory' || entry.type === 'unread')
+    return own.has(entry.path) || above.has(entry.path)
   return entry.type === 'file' && entry.size === 0 && own.has(entry.path)
 }
 

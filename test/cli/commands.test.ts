@@ -38,6 +38,7 @@ const examples: Record<string, readonly string[]> = {
   scale: ['hello/prod', '3'],
   prune: ['--dry-run'],
   scan: ['hello/prod'],
+  guard: [],
   'secret list': ['hello/prod'],
   'secret rotate': ['hello/prod'],
   history: ['hello/prod'],

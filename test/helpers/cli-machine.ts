@@ -36,7 +36,8 @@ export function memoryMachine(broken: boolean): LocalVerbs {
     hostAlarm: broken
       ? { host: 'local', since: '2026-11-28T03:00:00.000Z', message: 'the host starts nothing' }
       : null,
-  }
+    guard: broken ? 'unknown' : 'in place',
+  } as const
   return {
     up: async (report) => {
       report('starting server')
@@ -53,6 +54,11 @@ export function memoryMachine(broken: boolean): LocalVerbs {
         fix: 'install it',
       },
     ],
+    guard: async (socket = '/run/docker/plugins/kiln.sock') => {
+      const report = { socket, engine: '/var/run/docker.sock', host: 'local' }
+      if (!broken) return { ...report, ended: Promise.resolve() }
+      throw new KilnError('already_running', 'another guard answers here', { place: socket })
+    },
     templates: async () => [summary],
     template: async () => ({
       ...summary,

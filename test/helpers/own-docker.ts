@@ -19,8 +19,14 @@ export type OwnDocker = {
   close: () => Promise<void>
 }
 
-/** `live`: containers outlive the engine, as Kiln's own set-up has it. */
-export async function ownDocker({ live = false } = {}): Promise<OwnDocker> {
+/**
+ * `live`: containers outlive the engine, as Kiln's own set-up has it. `guards`: authorization plugins, which
+ * must answer by then.
+ */
+export async function ownDocker({
+  live = false,
+  guards = [],
+}: { live?: boolean; guards?: readonly string[] } = {}): Promise<OwnDocker> {
   const root = mkdtempSync(join(tmpdir(), 'kiln-docker-'))
   const socketPath = join(root, 'docker.sock')
   const bridge = `kiln${randomBytes(4).toString('hex')}`
@@ -33,7 +39,8 @@ export async function ownDocker({ live = false } = {}): Promise<OwnDocker> {
     const folders = ['--data-root', join(root, 'data'), '--exec-root', join(root, 'exec')]
     const own = ['-H', `unix://${socketPath}`, '--pidfile', join(root, 'pid')]
     const network = [`--bridge=${bridge}`, '--iptables=false', '--ip6tables=false']
-    const words = [...folders, ...own, ...network, ...(live ? ['--live-restore'] : [])]
+    const asked = guards.map((name) => `--authorization-plugin=${name}`)
+    const words = [...folders, ...own, ...network, ...asked, ...(live ? ['--live-restore'] : [])]
     daemon = spawn('dockerd', words, { stdio: ['ignore', log, log] })
     await answering(socketPath, () => readFileSync(join(root, 'log'), 'utf8'))
   }

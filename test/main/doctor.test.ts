@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
+import { createServer as createHttpServer } from 'node:http'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -9,7 +10,7 @@ import { loadConfig } from '../../src/main/config.ts'
 import { checkCertificates } from '../../src/main/doctor/certificates.ts'
 import { atLeast, type Check } from '../../src/main/doctor/check.ts'
 import { runDoctor, type DoctorDependencies } from '../../src/main/doctor/doctor.ts'
-import { judgeEngine } from '../../src/main/doctor/engine.ts'
+import { judgeEngine, judgeGuard } from '../../src/main/doctor/engine.ts'
 import { judgeFileSystem, judgeSpace } from '../../src/main/doctor/machine.ts'
 import { makeCertificate } from '../helpers/certificate.ts'
 import { pathsOf } from '../../src/main/paths.ts'
@@ -113,6 +114,24 @@ test('an engine is judged by its version and by live-restore', () => {
   const bare = judgeEngine('Docker Engine', { version: '28.0.1', liveRestore: false })
   expect(bare).toMatchObject([{ state: 'ok' }, { state: 'warning' }])
   expect(bare[1]?.fix).toContain('live-restore')
+})
+
+test('an engine that does not ask the guard is warned of; one whose guard is away says what it says', async () => {
+  const facts = { version: '28.0.1', liveRestore: true }
+  expect(judgeGuard({ ...facts, guards: [] }, 'kiln')).toMatchObject({ state: 'warning' })
+  expect(judgeGuard({ ...facts, guards: ['other'] }, 'kiln')).toMatchObject({ found: 'other' })
+  expect(judgeGuard({ ...facts, guards: ['other', 'kiln'] }, 'kiln').state).toBe('ok')
+  const folder = mkdtempSync(join(tmpdir(), 'kiln-doctor-'))
+  onTestFinished(() => rm(folder, { recursive: true, force: true }))
+  const message = 'plugin kiln failed with error'
+  const engine = createHttpServer((_request, response) => {
+    response.writeHead(500, { 'content-type': 'application/json' })
+    response.end(JSON.stringify({ message }))
+  }).listen(join(folder, 'docker.sock'))
+  onTestFinished(() => void engine.close())
+  await once(engine, 'listening')
+  const of = await examine({ DOCKER_HOST: `unix://${folder}/docker.sock` })
+  expect(of('Docker Engine')).toMatchObject({ state: 'missing', found: message })
 })
 
 test('a given Temporal server is asked, the CLI is not wanted then', async () => {

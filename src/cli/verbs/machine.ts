@@ -79,6 +79,7 @@ async function showStatus(
     session.output.talk(
       cleanLine(`ALARM since ${local.hostAlarm.since}: ${local.hostAlarm.message}`),
     )
+  session.output.talk(guardLines[local.guard])
   if (server === null) return session.output.talk(`no Kiln runs in ${local.home}: kiln up`)
   const versions = Object.entries(server.versions).map(([name, version]) => `${name} ${version}`)
   session.output.talk(`kiln ${server.version}; ${versions.join(', ')}`)
@@ -87,6 +88,12 @@ async function showStatus(
     session.output.talk(cleanLine(`ALARM ${environment}: ${message}`))
   for (const line of entranceLines(server.entrance, session.cli.now())) session.output.talk(line)
 }
+
+const guardLines = {
+  'in place': 'guard: in place',
+  absent: 'guard: none, whoever reaches the engine may enter instances (docs/guard.md)',
+  unknown: 'guard: unknown, the engine does not answer',
+} as const satisfies Record<LocalStatus['guard'], string>
 
 const warnBeforeMs = 14 * 86_400_000
 

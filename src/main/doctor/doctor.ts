@@ -25,7 +25,7 @@ export async function runDoctor(dependencies: DoctorDependencies): Promise<reado
   const written = statSync(import.meta.filename).mtime
   return [
     checkNode(nodeVersion),
-    ...(await checkEngines(config.docker, config.minFree)),
+    ...(await checkEngines(config)),
     await checkProgram(haproxy, environment),
     await checkTemporal(config.temporal, environment),
     ...(await Promise.all(tools.map((tool) => checkProgram(tool, environment)))),

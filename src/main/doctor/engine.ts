@@ -1,28 +1,46 @@
 import { existsSync, statfsSync } from 'node:fs'
 import { Client } from 'undici'
 import { atLeast, good, missing, warning, type Check } from './check.ts'
+import type { Config } from '../config.ts'
+import { guardName } from '../naming.ts'
 import { judgeSpace } from './machine.ts'
 
 const answerMs = 5000
 
-/** What an engine says of itself. */
-export type EngineFacts = { version: string; liveRestore: boolean; root?: string }
-
-/** The engines that run instances and that build: reachable, new enough, set as they should be. */
-export async function checkEngines(
-  docker: { runtime: string; build: string },
-  least: number,
-): Promise<Check[]> {
-  const shared = docker.runtime === docker.build
-  const runtime = await engineChecks('Docker Engine', docker.runtime, least)
-  if (shared) return [...runtime, sharedEngine()]
-  return [...runtime, ...(await engineChecks('Docker Engine for builds', docker.build, least))]
+/** What an engine says of itself. `guards`: the authorization plugins that it asks. */
+export type EngineFacts = {
+  version: string
+  liveRestore: boolean
+  root?: string
+  guards?: readonly string[]
 }
 
-async function engineChecks(name: string, socketPath: string, least: number): Promise<Check[]> {
+/** The engines that run instances and that build: reachable, new enough, set as they should be. */
+export async function checkEngines({
+  docker,
+  minFree: least,
+  hostName,
+}: Pick<Config, 'docker' | 'minFree' | 'hostName'>): Promise<Check[]> {
+  const shared = docker.runtime === docker.build
+  const guarded = (facts: EngineFacts) => [judgeGuard(facts, guardName(hostName))]
+  const runtime = await engineChecks(
+    'Docker Engine',
+    { socketPath: docker.runtime, least },
+    guarded,
+  )
+  if (shared) return [...runtime, sharedEngine()]
+  const builds = { socketPath: docker.build, least }
+  return [...runtime, ...(await engineChecks('Docker Engine for builds', builds, () => []))]
+}
+
+async function engineChecks(
+  name: string,
+  { socketPath, least }: { socketPath: string; least: number },
+  more: (facts: EngineFacts) => Check[],
+): Promise<Check[]> {
   try {
     const facts = await readFacts(socketPath)
-    return [...judgeEngine(name, facts), ...judgeRoot(name, facts, least)]
+    return [...judgeEngine(name, facts), ...judgeRoot(name, facts, least), ...more(facts)]
   } catch (error) {
     const found = error instanceof Error ? error.message : String(error)
     const fix = `sh scripts/setup.sh starts one; DOCKER_HOST names another than ${socketPath}`
@@ -31,23 +49,50 @@ async function engineChecks(name: string, socketPath: string, least: number): Pr
 }
 
 /** Asked without the engine's client: an engine that hangs must not make the doctor hang. */
-async function readFacts(socketPath: string): Promise<EngineFacts> {
+async function readFacts(socketPath: string, limitMs = answerMs): Promise<EngineFacts> {
   const client = new Client('http://engine', { socketPath })
   try {
-    const signal = AbortSignal.timeout(answerMs)
-    const { body } = await client.request({ path: '/info', method: 'GET', signal })
+    const signal = AbortSignal.timeout(limitMs)
+    const { body, statusCode } = await client.request({ path: '/info', method: 'GET', signal })
     const info = (await body.json()) as {
       ServerVersion?: string
       LiveRestoreEnabled?: boolean
       DockerRootDir?: string
+      Plugins?: { Authorization?: string[] | null }
+      message?: string
     }
+    // An engine whose guard is away refuses everything.
+    if (statusCode !== 200) throw new Error(info.message ?? `HTTP ${statusCode}`)
     return {
       version: info.ServerVersion ?? 'unknown',
       liveRestore: info.LiveRestoreEnabled === true,
       ...(info.DockerRootDir === undefined ? {} : { root: info.DockerRootDir }),
+      guards: info.Plugins?.Authorization ?? [],
     }
   } finally {
     await client.destroy()
+  }
+}
+
+/** A second lock, which not every machine needs: without it Kiln works all the same. */
+export function judgeGuard({ guards = [] }: EngineFacts, wanted: string): Check {
+  const found = guards.length === 0 ? 'no authorization plugin' : guards.join(', ')
+  const finding = { name: 'guard', found, wanted: `${wanted}, where people reach the engine` }
+  return guards.includes(wanted)
+    ? good(finding)
+    : warning(finding, 'docs/guard.md says how the engine gets it; a laptop needs none')
+}
+
+/** Whether the engine asks this host's guard; for people who wait, so not for long. */
+export async function guardState({
+  docker,
+  hostName,
+}: Pick<Config, 'docker' | 'hostName'>): Promise<'in place' | 'absent' | 'unknown'> {
+  try {
+    const { guards = [] } = await readFacts(docker.runtime, 2000)
+    return guards.includes(guardName(hostName)) ? 'in place' : 'absent'
+  } catch {
+    return 'unknown'
   }
 }
 
