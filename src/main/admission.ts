@@ -29,7 +29,10 @@ export function createAdmission(
         throw new KilnError(
           'verification_failed',
           `this host has seen epoch ${seen.epoch} of ${environment}, the ledger ends at ${state.epoch}`,
-          { fix: 'kiln fsck; a store restored from an old backup must not be served' },
+          {
+            place: `key of ${environment}`,
+            fix: 'kiln fsck; a store restored from an old backup must not be served',
+          },
         )
       }
       const verdict = verifyKey({

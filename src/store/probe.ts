@@ -6,8 +6,9 @@ const racers = 20
 
 /**
  * Refuses, by trying, a store that does not honour conditions (`store_unsuitable`): on such a store two
- * writers would both believe that they won. `probeHead` is moved, so it must not be the log's. What was
- * tried stays, a few bytes below `probe/`.
+ * writers would both believe that they won; and one whose listings lack what was just written: a backup
+ * takes its objects from them. `probeHead` is moved, so it must not be the log's. What was tried stays, a
+ * few bytes below `probe/`.
  */
 export async function probeStore({
   store,
@@ -21,7 +22,8 @@ export async function probeStore({
 }
 
 async function probeCreate(store: BlobStore): Promise<void> {
-  const key = `probe/${randomUUID()}`
+  const folder = `probe/${randomUUID()}/`
+  const key = `${folder}object`
   const wins = await race((racer) => store.put(key, bytesOf(racer)), 'digest_mismatch')
   const present = await store.get(key)
   demand(wins.length === 1, `${wins.length} of ${racers} writers made the same object`)
@@ -29,6 +31,9 @@ async function probeCreate(store: BlobStore): Promise<void> {
     present !== undefined && Buffer.compare(present, bytesOf(wins[0] ?? -1)) === 0,
     'the object holds the bytes of a writer that was told it lost',
   )
+  let isListed = false
+  for await (const found of store.list(folder)) isListed ||= found === key
+  demand(isListed, 'a listing lacks what was written before it')
 }
 
 async function probeSwap(head: HeadStore): Promise<void> {
@@ -68,7 +73,7 @@ function bytesOf(racer: number): Uint8Array {
 
 function demand(holds: boolean, found: string): void {
   if (holds) return
-  throw new KilnError('store_unsuitable', `the store ignores conditions: ${found}`, {
-    fix: 'use a folder, or an S3 service that honours If-None-Match and If-Match',
+  throw new KilnError('store_unsuitable', `the store does not keep its word: ${found}`, {
+    fix: 'use a folder, or an S3 service that honours If-None-Match and If-Match and lists what was written',
   })
 }

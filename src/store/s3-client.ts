@@ -23,6 +23,8 @@ export type Bucket = {
   name: string
   deadlineMs: number
   spool: string
+  /** As people name it: `s3://<bucket>/<prefix>`. */
+  place: string
   keyOf(key: string): string
   /** A request that ends by itself or by the deadline, its errors as KilnErrors. */
   request<T>(action: (signal: AbortSignal) => Promise<T>): Promise<T>
@@ -44,13 +46,15 @@ export function openBucket(settings: S3Settings): Bucket {
     responseChecksumValidation: 'WHEN_REQUIRED',
   })
   const prefix = settings.prefix === undefined ? '' : `${settings.prefix}/`
+  const place = `s3://${settings.bucket}/${settings.prefix ?? ''}`
   return {
     client,
     name: settings.bucket,
     deadlineMs,
     spool: settings.spool,
+    place,
     keyOf: (key) => `${prefix}${key}`,
-    request: (action) => request(action, deadlineMs),
+    request: (action) => request(action, { deadlineMs, place }),
   }
 }
 
@@ -59,7 +63,7 @@ const conflictAttempts = 20
 /** 409 says that another conditional write was under way: ask again. */
 async function request<T>(
   action: (signal: AbortSignal) => Promise<T>,
-  deadlineMs: number,
+  { deadlineMs, place }: Pick<Bucket, 'deadlineMs' | 'place'>,
 ): Promise<T> {
   for (let attempt = 1; ; attempt += 1) {
     // Not AbortSignal.timeout: it would also cut off a body that is still being read.
@@ -68,7 +72,7 @@ async function request<T>(
     try {
       return await action(deadline.signal)
     } catch (error) {
-      if (statusOf(error) !== 409 || attempt === conflictAttempts) throw s3Error(error)
+      if (statusOf(error) !== 409 || attempt === conflictAttempts) throw s3Error(error, place)
       await wait(Math.min(20 * attempt, 500) * (0.5 + Math.random()))
     } finally {
       clearTimeout(timer)
@@ -82,7 +86,7 @@ export function statusOf(error: unknown): number | undefined {
   return (error.$metadata as { httpStatusCode?: number }).httpStatusCode
 }
 
-function s3Error(error: unknown): KilnError {
+function s3Error(error: unknown, place: string): KilnError {
   if (error instanceof KilnError) return error
   const status = statusOf(error)
   const name = error instanceof Error ? error.name : 'unknown'
@@ -95,24 +99,49 @@ function s3Error(error: unknown): KilnError {
   return new KilnError(
     'store_unavailable',
     `the object store did not do it: ${name}${status === undefined ? '' : ` (${status})`}`,
-    { cause: error, fix },
+    { cause: error, place, fix },
   )
 }
 
 /**
- * A body to its end, and no shorter than announced. A transfer that stalls or breaks off throws
+ * The ETag that every answer about an object carries. One without it says nothing of the object, whatever
+ * its status: services, and what stands before them, answer 200 with an error in XML.
+ */
+export function demandTag(bucket: Bucket, key: string, tag: string | undefined): string {
+  if (tag !== undefined && tag !== '') return tag
+  throw notS3(bucket, `what it says of ${key} has no ETag`)
+}
+
+/** An answer that is none. Asking again may help: it is most often a failure that was not told as one. */
+export function notS3({ place }: Bucket, what: string): KilnError {
+  return new KilnError(
+    'store_unavailable',
+    `the object store answers, but not as S3 does: ${what}`,
+    {
+      place,
+      fix: 'its own log says what failed; KILN_S3_ENDPOINT must lead to it and to nothing else',
+    },
+  )
+}
+
+/**
+ * An object to its end, and no shorter than announced. A transfer that stalls or breaks off throws
  * `store_unavailable`; whoever stops reading early frees the connection, as loops over streams do.
  */
 export async function* readBody(
-  { Body: body, ContentLength: length }: GetObjectCommandOutput,
-  deadlineMs: number,
+  bucket: Bucket,
+  key: string,
+  { Body: body, ContentLength: length, ETag: tag }: GetObjectCommandOutput,
 ): AsyncGenerator<Uint8Array> {
-  if (body === undefined) throw new KilnError('store_unavailable', 'an answer without a body')
+  const { deadlineMs, place } = bucket
+  const broken = (what: string) => new KilnError('store_unavailable', `${key}: ${what}`, { place })
+  if (body === undefined) throw broken('an answer without a body')
   const stream = body as NodeJS.ReadableStream & AsyncIterable<Uint8Array> & Destroyable
-  const stalled = new KilnError('store_unavailable', 'the object store stopped sending')
+  const stalled = broken('the object store stopped sending')
   let size = 0
   let timer = setTimeout(() => stream.destroy(stalled), deadlineMs)
   try {
+    demandTag(bucket, key, tag)
     for await (const chunk of stream) {
       clearTimeout(timer)
       size += chunk.length
@@ -120,12 +149,13 @@ export async function* readBody(
       timer = setTimeout(() => stream.destroy(stalled), deadlineMs)
     }
   } catch (error) {
-    throw s3Error(error)
+    throw s3Error(error, place)
   } finally {
     clearTimeout(timer)
+    stream.destroy()
   }
   if (length !== undefined && size !== length) {
-    throw new KilnError('store_unavailable', `a body of ${size} bytes, announced were ${length}`)
+    throw broken(`a body of ${size} bytes, announced were ${length}`)
   }
 }
 

@@ -3,6 +3,7 @@ import { KilnError } from '../domain/error.ts'
 import type { HeadStore } from './blob-store.ts'
 import {
   collect,
+  demandTag,
   openBucket,
   readBody,
   statusOf,
@@ -47,7 +48,7 @@ async function write(bucket: Bucket, seen: string | undefined, bytes: Uint8Array
       { abortSignal },
     ),
   )
-  return versionOf(ETag)
+  return demandTag(bucket, 'head', ETag)
 }
 
 async function readHead(bucket: Bucket): ReturnType<HeadStore['read']> {
@@ -57,8 +58,8 @@ async function readHead(bucket: Bucket): ReturnType<HeadStore['read']> {
         abortSignal,
       }),
     )
-    const bytes = await collect(readBody(answer, bucket.deadlineMs))
-    return { bytes, version: versionOf(answer.ETag) }
+    const bytes = await collect(readBody(bucket, 'head', answer))
+    return { bytes, version: demandTag(bucket, 'head', answer.ETag) }
   } catch (error) {
     if (error instanceof KilnError && hasName(error.cause, 'NoSuchKey')) return undefined
     throw error
@@ -67,9 +68,4 @@ async function readHead(bucket: Bucket): ReturnType<HeadStore['read']> {
 
 function hasName(error: unknown, name: string): boolean {
   return error instanceof Error && error.name === name
-}
-
-function versionOf(tag: string | undefined): string {
-  if (tag !== undefined && tag !== '') return tag
-  throw new KilnError('store_unsuitable', 'the object store answers without an ETag')
 }

@@ -12,6 +12,7 @@ import {
   ListObjectsV2Command,
   PutObjectCommand,
   UploadPartCommand,
+  type ListObjectsV2CommandOutput,
 } from '@aws-sdk/client-s3'
 import { digestOfHex, type Digest } from '../domain/digest.ts'
 import { KilnError } from '../domain/error.ts'
@@ -20,6 +21,8 @@ import { diskError } from './disk-error.ts'
 import { checkKey, checkPrefix, otherBytes } from './key.ts'
 import {
   collect,
+  demandTag,
+  notS3,
   openBucket,
   readBody,
   statusOf,
@@ -48,13 +51,19 @@ async function put(bucket: Bucket, key: string, bytes: Uint8Array): Promise<void
   if (await create(bucket, key, bytes)) return
   // Most often this client's own earlier attempt, whose answer was lost.
   const present = await get(bucket, key)
-  if (present === undefined || Buffer.compare(present, bytes) !== 0) throw otherBytes(key)
+  if (present === undefined) throw takenAndGone(bucket, key)
+  if (Buffer.compare(present, bytes) !== 0) throw otherBytes(key)
+}
+
+/** Told that the name is taken, and then that nothing is there. */
+function takenAndGone(bucket: Bucket, key: string): KilnError {
+  return notS3(bucket, `${key} is taken, and a moment later not there`)
 }
 
 /** False when the name is taken. */
 async function create(bucket: Bucket, key: string, bytes: Uint8Array): Promise<boolean> {
   return await unlessTaken(async () => {
-    await bucket.request((abortSignal) =>
+    const { ETag } = await bucket.request((abortSignal) =>
       bucket.client.send(
         new PutObjectCommand({
           Bucket: bucket.name,
@@ -66,6 +75,7 @@ async function create(bucket: Bucket, key: string, bytes: Uint8Array): Promise<b
         { abortSignal },
       ),
     )
+    demandTag(bucket, key, ETag)
   })
 }
 
@@ -109,7 +119,7 @@ async function openObject(
         { abortSignal },
       ),
     )
-    return readBody(answer, bucket.deadlineMs)
+    return readBody(bucket, key, answer)
   })
 }
 
@@ -126,6 +136,7 @@ async function sizeOf(bucket: Bucket, key: string): Promise<number | undefined> 
         abortSignal,
       }),
     )
+    demandTag(bucket, key, answer.ETag)
     return answer.ContentLength
   })
 }
@@ -144,11 +155,20 @@ async function* list(bucket: Bucket, prefix: string): AsyncGenerator<string> {
         { abortSignal },
       ),
     )
+    token = nextPage(bucket, page)
     for (const { Key: key } of page.Contents ?? []) {
       if (key !== undefined) yield key.slice(bucket.keyOf('').length)
     }
-    token = page.NextContinuationToken
   } while (token !== undefined)
+}
+
+/** A page that does not say whether it is the last is no page: what it does not list may be there. */
+function nextPage(bucket: Bucket, page: ListObjectsV2CommandOutput): string | undefined {
+  const { IsTruncated: more, NextContinuationToken: token } = page
+  if (more === undefined) throw notS3(bucket, 'a listing that does not say whether it ends')
+  if (!more) return undefined
+  if (token === undefined) throw notS3(bucket, 'a listing that goes on, and does not say where')
+  return token
 }
 
 /** The name is the content's digest, known at its end: so content waits in a file until then. */
@@ -197,8 +217,9 @@ async function spool(
 
 async function demandDigest(bucket: Bucket, key: string, digest: Digest): Promise<void> {
   const present = await openObject(bucket, key)
+  if (present === undefined) throw takenAndGone(bucket, key)
   const hash = createHash('sha256')
-  for await (const chunk of present ?? []) hash.update(chunk)
+  for await (const chunk of present) hash.update(chunk)
   if (digestOfHex(hash.digest('hex')) !== digest) throw otherBytes(key)
 }
 
@@ -234,9 +255,10 @@ async function uploadParts(
   const { UploadId } = await bucket.request((abortSignal) =>
     bucket.client.send(new CreateMultipartUploadCommand(target), { abortSignal }),
   )
+  if (UploadId === undefined) throw notS3(bucket, 'an upload without an id')
   const own = { ...target, UploadId }
   try {
-    const parts: { ETag: string | undefined; PartNumber: number }[] = []
+    const parts: { ETag: string; PartNumber: number }[] = []
     for (let start = 0; start < size; start += partSize) {
       const PartNumber = parts.length + 1
       const body = await part(start)
@@ -246,9 +268,9 @@ async function uploadParts(
           { abortSignal },
         ),
       )
-      parts.push({ ETag, PartNumber })
+      parts.push({ ETag: demandTag(bucket, key, ETag), PartNumber })
     }
-    await bucket.request((abortSignal) =>
+    const { ETag } = await bucket.request((abortSignal) =>
       bucket.client.send(
         new CompleteMultipartUploadCommand({
           ...own,
@@ -258,6 +280,7 @@ async function uploadParts(
         { abortSignal },
       ),
     )
+    demandTag(bucket, key, ETag)
   } catch (error) {
     await bucket.client.send(new AbortMultipartUploadCommand(own)).catch(() => {})
     throw error

@@ -2,7 +2,7 @@ import { join } from 'node:path'
 import { checkTrustRoot, type TrustRoot } from '../../../signing/trust.ts'
 import { KilnError } from '../../domain/error.ts'
 import { fsck } from '../../ledger/fsck.ts'
-import type { BlobStore, HeadStore } from '../../store/blob-store.ts'
+import { blobKey, type BlobStore, type HeadStore } from '../../store/blob-store.ts'
 import { openFolderStore } from '../../store/folder-store.ts'
 import {
   damaged,
@@ -98,6 +98,8 @@ export function only(store: BlobStore, objects: readonly BackedUp[]): BlobStore 
     ...store,
     get: async (key) => (keys.has(key) ? store.get(key) : undefined),
     size: async (key) => (keys.has(key) ? store.size(key) : undefined),
+    readBlob: async (digest, range) =>
+      keys.has(blobKey(digest)) ? store.readBlob(digest, range) : undefined,
     async *list(prefix) {
       for (const key of keys) if (key.startsWith(prefix)) yield key
     },
