@@ -76,7 +76,10 @@ test('the points that are declared are those that work passes, in the process th
   expect(differences(points.passed())).toEqual([])
 })
 
-/** Two apps at once: while one waits for a process that starts again, the other goes on. */
+/**
+ * Two apps at once: while one waits for a process that starts again, the other goes on. One point of each
+ * kind; `npm run chaos` goes through all of them.
+ */
 const short: readonly (readonly [
   what: string,
   doing: () => Promise<unknown>,
@@ -87,13 +90,10 @@ const short: readonly (readonly [
     () => Promise.all([work.ways.deliver(), other.ways.promote()]),
     [
       'buildImage.done',
-      'build.npm-ran',
-      'build.built',
       'ledger.bundle-stored',
       'ledger.head-swapped',
       'signer.signed',
       'sealArtifact.done',
-      'runtime.created',
       'startInstances.done',
       'edge.added',
       'ledger.tiles-stored@host',
@@ -104,14 +104,10 @@ const short: readonly (readonly [
     () => Promise.all([work.ways.rollback().then(work.ways.release), other.ways.promote()]),
     [
       'edge.drained',
-      'runtime.ended',
       'stopInstances.done',
-      'ledger.checkpoint-signed',
       'signer.checkpoint-durable',
       'recordActivation.done',
-      'recordRelease.done',
       'edge.drained@server',
-      'runtime.started@signer',
     ],
   ],
 ]

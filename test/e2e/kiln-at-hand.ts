@@ -10,6 +10,7 @@ import { makeRepository, type Repository } from '../../scripts/demo/repository.t
 import { leaksIn } from './secret-search.ts'
 import { workflowBundle } from '../../src/main/bundle-workflows.ts'
 import { givenFolder } from '../../src/main/host-secrets.ts'
+import { emptyIndex } from '../helpers/empty-index.ts'
 import { testTemplates, type TestTemplates } from '../helpers/templates.ts'
 
 export { eventually, followed }
@@ -62,7 +63,8 @@ export async function kilnAtHand(
   const home = join(folder, 'home')
   const host = `e${Math.random().toString(36).slice(2, 8)}`
   await mkdir(join(home, 'run'), { recursive: true, mode: 0o700 })
-  // The same bundle for every Kiln of today's code; `loop.test.ts` makes its own.
+  // What is the same for every Kiln of today's code; `loop.test.ts` makes its own.
+  await emptyIndex(join(home, 'index'))
   const bundle = await workflowBundle(join(root, '.cache'))
   await cp(bundle, join(home, 'run', basename(bundle)))
   // Stored objects never change, so the test's store can share them with the templates' by hard links.

@@ -18,8 +18,8 @@ let second: string
 
 beforeAll(async () => {
   kiln = await kilnAtHand()
-  // From nothing, as on a new machine: this one bundles its workflows by itself.
-  await rm(join(kiln.home, 'run'), { recursive: true })
+  // From nothing, as on a new machine: this one bundles its workflows and makes its database.
+  for (const made of ['run', 'index']) await rm(join(kiln.home, made), { recursive: true })
   await kiln.up()
   repository = await kiln.repository()
 }, 180_000)

@@ -2,11 +2,11 @@ import pino from 'pino'
 import { createDocker } from '../../src/docker/client.ts'
 import type { Ledger } from '../../src/domain/ledger.ts'
 import type { Fact, FactKind, FactOf } from '../../src/domain/statement.ts'
+import { loadConfig } from '../../src/main/config.ts'
 import { openLedgerView } from '../../src/main/ledger-view.ts'
-import { pathsOf } from '../../src/main/paths.ts'
 import type { KilnAtHand } from './kiln-at-hand.ts'
 
-/** The ledger as an auditor reads it: from the folder alone, every entry verified. */
+/** The ledger as an auditor reads it: from the object store alone, every entry verified. */
 export type OnRecord = {
   ledger: Ledger
   facts: readonly Fact[]
@@ -14,7 +14,8 @@ export type OnRecord = {
 }
 
 export async function onRecord(kiln: KilnAtHand): Promise<OnRecord> {
-  const { reader } = await openLedgerView(pathsOf(kiln.home), pino({ level: 'silent' }))
+  const { paths, store } = loadConfig({ ...kiln.env, KILN_HOME: kiln.home }, kiln.folder)
+  const { reader } = await openLedgerView(paths, pino({ level: 'silent' }), { place: store })
   const ledger = await reader.refresh()
   const facts = reader.facts()
   return {

@@ -120,16 +120,3 @@ test('logs of an environment and of a build', async () => {
   const lines = (await run(kiln, 'logs', 'hello/dev', '--json')).stdout.split('\n')
   for (const line of lines) expect(JSON.parse(line)).toMatchObject({ version: 1 })
 })
-
-test('the same commit in a Kiln of another home gives the same digest', async () => {
-  const { of } = await onRecord(kiln)
-  const [sealed] = of('sealed').filter((fact) => fact.body.source.subject === 'second')
-  const other = await kilnAtHand({ KILN_REPOSITORIES: kiln.folder, TZ: 'Asia/Kathmandu' })
-  try {
-    await other.up()
-    const built = await delivered(await other.api(), repository, String(sealed?.body.source.commit))
-    expect(built.result['digest']).toBe(sealed?.artifact)
-  } finally {
-    await other.remove()
-  }
-})
