@@ -3,19 +3,20 @@ const summaryType = 'https://slsa.dev/verification_summary/v1'
 
 /**
  * The line with which anyone checks a provisioning key without Kiln, for a POSIX shell. `reference` is
- * `host:port/name@sha256:…`, `trust` the folder of public keys, `dockerConfig` the folder with the
+ * `host:port/name@sha256:…`, `trust` the folder of public keys, `key` the file in it, `dockerConfig` the folder with the
  * registry's sign-in. It needs no network but the registry's. What cosign cannot say: environment,
  * sequence and denials; `kiln verify` does.
  */
 export function cosignCommand(options: {
   trust: string
+  key: string
   reference: string
   dockerConfig?: string
 }): string {
-  const { trust, reference, dockerConfig } = options
+  const { trust, key, reference, dockerConfig } = options
   const signIn = dockerConfig === undefined ? [] : [`DOCKER_CONFIG=${quote(dockerConfig)}`]
   const flags = [
-    ['--key', `${trust}/promote.pub`],
+    ['--key', `${trust}/${key}`],
     ['--trusted-root', `${trust}/trusted_root.json`],
     ['--type', summaryType],
   ].map(([flag, value]) => `${flag} ${quote(value ?? '')}`)

@@ -6,12 +6,13 @@ import { roles, type Role } from '../src/domain/role.ts'
 import { toBase64 } from './base64.ts'
 import { encodeState, stateFile, type SignedCheckpoint } from './checkpoint-state.ts'
 import { keyHintOf, spkiOf } from './public-key.ts'
+import { localKey, type SigningKey } from './signing-key.ts'
 import { currentKey, type TrustRoot } from './trust.ts'
 
-/** The private keys; they never leave the signer's process. */
-export type SignerKeys = { roles: Readonly<Record<Role, KeyObject>>; log: KeyObject }
+/** The signing keys of a new log; their private halves never leave the signer's process. */
+export type SignerKeys = { roles: Readonly<Record<Role, SigningKey>>; log: KeyObject }
 
-const names = [...roles, 'log'] as const
+export const keyNames = [...roles, 'log'] as const
 
 /**
  * Reads the signing keys, or makes them on the first start: one folder, 0700, that comes into being
@@ -22,69 +23,89 @@ export async function openKeys(directory: string, origin: string): Promise<Signe
   if (!(await exists(join(directory, fileOf('log'))))) await createKeys(directory, origin)
   await checkClosed(directory)
   const entries = await Promise.all(
-    names.map(async (name) => [name, await readKey(join(directory, fileOf(name)))] as const),
+    roles.map(
+      async (role) => [role, localKey(await readPem(join(directory, fileOf(role))))] as const,
+    ),
   )
-  const { log, ...roleKeys } = Object.fromEntries(entries) as Record<Role | 'log', KeyObject>
-  return { roles: roleKeys, log }
+  const log = await readPem(join(directory, fileOf('log')))
+  return { roles: Object.fromEntries(entries) as Record<Role, SigningKey>, log }
 }
 
 /** The trust root of keys that sign from the log's beginning. */
 export function trustRootOf(keys: SignerKeys, origin: string): TrustRoot {
   return {
     origin,
-    logKey: toBase64(publicDer(keys.log)),
-    roles: roles.map((role) => {
-      const der = publicDer(keys.roles[role])
-      return {
-        role,
-        publicKey: toBase64(der),
-        keyHint: keyHintOf(der),
-        validFrom: 0,
-        validTo: null,
-      }
-    }),
+    logKey: toBase64(spkiOf(createPublicKey(keys.log))),
+    roles: roles.map((role) => roleKeyFrom(role, keys.roles[role].publicKey, 0)),
   }
 }
 
-function publicDer(privateKey: KeyObject): Uint8Array {
-  return spkiOf(createPublicKey(privateKey))
+/** A role's key as the list of roles names it, from a log index on. */
+export function roleKeyFrom(
+  role: Role,
+  publicKey: Uint8Array,
+  validFrom: number,
+): TrustRoot['roles'][number] {
+  return {
+    role,
+    publicKey: toBase64(publicKey),
+    keyHint: keyHintOf(publicKey),
+    validFrom,
+    validTo: null,
+  }
 }
 
-function fileOf(name: Role | 'log'): string {
+export function fileOf(name: Role | 'log'): string {
   return `${name}.pem`
 }
 
+/** Where the key that shall follow a role's waits until the log says so. */
+export function nextFileOf(role: Role): string {
+  return `${role}-next.pem`
+}
+
+/** A new role key as its file holds it. */
+export function newRolePem(): string {
+  const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'prime256v1' })
+  return String(privateKey.export({ format: 'pem', type: 'pkcs8' }))
+}
+
 async function createKeys(directory: string, origin: string): Promise<void> {
-  const files = names.map((name) => {
-    const { privateKey } =
-      name === 'log'
-        ? generateKeyPairSync('ed25519')
-        : generateKeyPairSync('ec', { namedCurve: 'prime256v1' })
-    return {
-      name: fileOf(name),
-      content: String(privateKey.export({ format: 'pem', type: 'pkcs8' })),
-    }
-  })
+  const { privateKey } = generateKeyPairSync('ed25519')
+  const log = String(privateKey.export({ format: 'pem', type: 'pkcs8' }))
+  const files = keyNames.map((name) => ({
+    name: fileOf(name),
+    content: name === 'log' ? log : newRolePem(),
+  }))
   await placeKeys(directory, files, { origin, last: null })
 }
 
-/** A file of the keys folder, its PEM. */
+/** A file of the keys folder. */
 export type KeyFile = { name: string; content: string }
 
 /** Throws `verification_failed` unless the files are the private halves of the current keys of the trust root. */
 export function demandKeysOf(trust: TrustRoot, files: readonly KeyFile[]): void {
-  for (const name of names) {
+  for (const name of keyNames) {
     const wanted = name === 'log' ? trust.logKey : currentKey(trust, name).publicKey
-    const content = files.find((file) => file.name === fileOf(name))?.content ?? ''
-    if (publicHalf(content) !== wanted) {
-      throw new KilnError('verification_failed', `${fileOf(name)} is not the key of the trust root`)
+    // A signer that was killed while one key took the place of another left the new one waiting.
+    const places = name === 'log' ? [fileOf(name)] : [fileOf(name), nextFileOf(name)]
+    const found = files.filter((file) => places.includes(file.name))
+    if (!found.some(({ content }) => publicHalf(content) === wanted)) {
+      throw new KilnError(
+        'verification_failed',
+        `${fileOf(name)} is not the key of the trust root`,
+        {
+          place: fileOf(name),
+          fix: 'if a key was just rotated, do it again; if the key is lost, kiln signing rotate <role>',
+        },
+      )
     }
   }
 }
 
 function publicHalf(pem: string): string | null {
   try {
-    return toBase64(publicDer(createPrivateKey(pem)))
+    return toBase64(spkiOf(createPublicKey(createPrivateKey(pem))))
   } catch {
     return null
   }
@@ -111,6 +132,20 @@ export async function placeKeys(
   }
 }
 
+/** One file of the keys folder, durable and whole when it resolves; before that the one of before. */
+export async function placeKeyFile(directory: string, { name, content }: KeyFile): Promise<void> {
+  const temporary = join(directory, `${name}.new`)
+  await rm(temporary, { force: true })
+  await write(temporary, content)
+  await moveKeyFile(directory, `${name}.new`, name)
+}
+
+/** Renames, over what is there; durable when it resolves. */
+export async function moveKeyFile(directory: string, from: string, to: string): Promise<void> {
+  await rename(join(directory, from), join(directory, to))
+  await syncFolder(directory)
+}
+
 async function write(path: string, text: string): Promise<void> {
   const file = await open(path, 'wx', 0o600)
   try {
@@ -130,14 +165,14 @@ async function syncFolder(path: string): Promise<void> {
   }
 }
 
-async function exists(path: string): Promise<boolean> {
+export async function exists(path: string): Promise<boolean> {
   return stat(path).then(
     () => true,
     () => false,
   )
 }
 
-async function readKey(path: string): Promise<KeyObject> {
+export async function readPem(path: string): Promise<KeyObject> {
   await checkClosed(path)
   try {
     return createPrivateKey(await readFile(path, 'utf8'))

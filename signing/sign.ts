@@ -1,16 +1,13 @@
-import { createPublicKey, sign, type KeyObject } from 'node:crypto'
 import { bundleToJSON } from '@sigstore/bundle'
 import { DSSEBundleBuilder, type Signer } from '@sigstore/sign'
 import { checkSignedBundle, type SignedBundle } from './bundle.ts'
 import { inTotoPayloadType } from './dsse.ts'
-import { keyHintOf, spkiOf } from './public-key.ts'
+import { keyHintOf, publicKeyOf } from './public-key.ts'
+import type { SigningKey } from './signing-key.ts'
 
 /** Signs a statement's bytes as a DSSE bundle without a log entry. ECDSA is randomised: each call gives another bundle. */
-export async function signPayload(
-  payload: Uint8Array,
-  privateKey: KeyObject,
-): Promise<SignedBundle> {
-  const builder = new DSSEBundleBuilder({ signer: signerOf(privateKey), witnesses: [] })
+export async function signPayload(payload: Uint8Array, key: SigningKey): Promise<SignedBundle> {
+  const builder = new DSSEBundleBuilder({ signer: signerOf(key), witnesses: [] })
   const built = await builder.create({ data: Buffer.from(payload), type: inTotoPayloadType })
   const { mediaType, verificationMaterial, dsseEnvelope } = bundleToJSON(built)
   return checkSignedBundle({
@@ -24,15 +21,14 @@ export async function signPayload(
   })
 }
 
-function signerOf(privateKey: KeyObject): Signer {
-  const publicKey = createPublicKey(privateKey)
-  const pem = String(publicKey.export({ format: 'pem', type: 'spki' }))
-  const hint = keyHintOf(spkiOf(publicKey))
+function signerOf(key: SigningKey): Signer {
+  const pem = publicKeyOf(key.publicKey).export({ format: 'pem', type: 'spki' })
+  const hint = keyHintOf(key.publicKey)
   return {
     async sign(data) {
       return {
-        signature: sign('sha256', data, privateKey),
-        key: { $case: 'publicKey', publicKey: pem, hint },
+        signature: Buffer.from(await key.sign(data)),
+        key: { $case: 'publicKey', publicKey: String(pem), hint },
       }
     },
   }

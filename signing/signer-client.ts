@@ -1,7 +1,8 @@
 import { request } from 'node:http'
 import { z } from 'zod'
 import { isErrorCode, KilnError } from '../src/domain/error.ts'
-import { checkSignedBundle, type SignedBundle } from './bundle.ts'
+import type { Role } from '../src/domain/role.ts'
+import { checkSignedBundle, type LoggedBundle, type SignedBundle } from './bundle.ts'
 import type { CheckpointAnswer } from './checkpoint-signer.ts'
 import {
   signedCheckpointSchema,
@@ -11,6 +12,7 @@ import {
 import type { Freshness } from './freshness.ts'
 import { maxRequestBytes, type Signable } from './statement.ts'
 import { buildStatement } from './statements.ts'
+import { derOf } from './trust.ts'
 
 /**
  * The signer, from another process. Every call throws `signer_unavailable` (retryable) when it cannot
@@ -24,6 +26,12 @@ export type SignerClient = {
   /** Says that the log is so now. Throws `refused` when another checkpoint was signed meanwhile. */
   freshness: (freshness: Freshness) => Promise<SignedBundle>
   lastCheckpoint: () => Promise<SignedCheckpoint | null>
+  /** Log index of the last list of roles that the signer knows of; -1 before the first. */
+  rolesAt: () => Promise<number>
+  /** Tells the signer of a list of roles in the log, in log order; from then on it signs by it. */
+  takeRoles: (bundle: LoggedBundle) => Promise<void>
+  /** The public half (SPKI, DER) of the key that shall follow a role's, made when there is none; asked again, the same. */
+  nextKey: (role: Role) => Promise<Uint8Array>
   /** Resolves when the signer answers and signs for this origin. */
   health: () => Promise<void>
 }
@@ -42,6 +50,8 @@ const answerSchema = z.discriminatedUnion('kind', [
 ])
 const stateSchema = z.strictObject({ last: signedCheckpointSchema.nullable() })
 const healthSchema = z.strictObject({ status: z.literal('ok'), origin: z.string() })
+const rolesSchema = z.object({ at: z.int() })
+const nextSchema = z.strictObject({ publicKey: z.base64() })
 const errorSchema = z.object({
   error: z.object({ code: z.string(), message: z.string(), place: z.string().nullable() }),
 })
@@ -62,6 +72,17 @@ export function signerClient(address: SignerAddress): SignerClient {
     },
     async lastCheckpoint() {
       return understood(stateSchema, await call(address, 'GET /state')).last
+    },
+    async rolesAt() {
+      return understood(rolesSchema, await call(address, 'GET /roles')).at
+    },
+    async takeRoles(bundle) {
+      await call(address, 'POST /roles', bundle)
+    },
+    async nextKey(role) {
+      return derOf(
+        understood(nextSchema, await call(address, 'POST /next-key', { role })).publicKey,
+      )
     },
     async health() {
       const health = understood(healthSchema, await call(address, 'GET /health'))

@@ -9,12 +9,13 @@ import type { TrustRoot } from './trust.ts'
 
 const requestTimeoutMs = 30_000
 
-export type SignerServer = { trust: TrustRoot; close: () => Promise<void> }
+export type SignerServer = { readonly trust: TrustRoot; close: () => Promise<void> }
 
 /**
  * The signer's process: HTTP on a Unix socket that only its own user can open (0600).
  * `POST /sign {kind, statement}`, `POST /checkpoint {origin, size, root, proof}`,
- * `POST /freshness {time, checkpoint, epochs}`, `GET /state`, `GET /health`. Resolves when it answers; throws `already_running` when another signer has the keys.
+ * `POST /freshness {time, checkpoint, epochs}`, `GET /state`, `GET /roles`, `POST /roles <bundle>`,
+ * `POST /next-key {role}`, `GET /health`. Resolves when it answers; throws `already_running` when another signer has the keys.
  */
 export async function startSigner(
   options: SignerOptions & { socket: string; logger: Logger },
@@ -31,7 +32,9 @@ export async function startSigner(
     throw error
   }
   return {
-    trust: signer.trust,
+    get trust() {
+      return signer.history().trust
+    },
     async close() {
       await new Promise<void>((resolve) => {
         server.close(() => resolve())
@@ -88,7 +91,7 @@ function nameOf(error: unknown): string {
 async function route({ signer, logger }: Context, request: IncomingMessage): Promise<unknown> {
   switch (`${request.method} ${request.url}`) {
     case 'GET /health':
-      return { status: 'ok', origin: signer.trust.origin }
+      return { status: 'ok', origin: signer.history().trust.origin }
     case 'GET /state':
       return { last: signer.lastCheckpoint() }
     case 'POST /sign': {
@@ -102,6 +105,18 @@ async function route({ signer, logger }: Context, request: IncomingMessage): Pro
       const decided = signer.checkpoint(await readJson(request))
       if (decided.kind === 'refused') logger.warn({ reason: decided.message }, 'no checkpoint')
       return decided
+    }
+    case 'GET /roles':
+      return signer.history()
+    case 'POST /roles': {
+      const { at, trust } = await signer.takeRoles(await readJson(request))
+      logger.info({ at, keys: trust.roles.length }, 'the list of roles in the log')
+      return { at }
+    }
+    case 'POST /next-key': {
+      const next = await signer.nextKey(await readJson(request))
+      logger.info(next, 'a key waits for its place in the list of roles')
+      return next
     }
     default:
       throw new KilnError('not_found', 'the signer has no such call')

@@ -4,15 +4,28 @@ import { KilnError } from '../src/domain/error.ts'
 import { roles } from '../src/domain/role.ts'
 import { verifierKey } from './checkpoint.ts'
 import { publicKeyOf } from './public-key.ts'
-import { checkTrustRoot, currentKey, derOf, sigstoreTrustedRoot, type TrustRoot } from './trust.ts'
+import {
+  checkTrustRoot,
+  currentKey,
+  derOf,
+  fingerprintOf,
+  sigstoreTrustedRoot,
+  type RoleKey,
+  type TrustRoot,
+} from './trust.ts'
 
-/** The public half, as files: roles.json, one PEM for each role's current key, trusted_root.json, log.vkey. */
+/**
+ * The public half, as files: roles.json, one PEM for each role's current key, those of keys whose range
+ * has ended under retired/, trusted_root.json, log.vkey.
+ */
 export async function writeTrust(directory: string, trust: TrustRoot): Promise<void> {
-  await mkdir(directory, { recursive: true, mode: 0o755 })
+  const retired = join(directory, 'retired')
+  await mkdir(retired, { recursive: true, mode: 0o755 })
+  for (const key of trust.roles) {
+    if (key.validTo !== null) await replace(join(directory, publicKeyFile(key)), pemOf(key))
+  }
   for (const role of roles) {
-    const key = publicKeyOf(derOf(currentKey(trust, role).publicKey))
-    const pem = key.export({ format: 'pem', type: 'spki' })
-    await replace(join(directory, `${role}.pub`), String(pem))
+    await replace(join(directory, `${role}.pub`), pemOf(currentKey(trust, role)))
   }
   await replace(join(directory, 'trusted_root.json'), pretty(sigstoreTrustedRoot(trust)))
   const logKey = publicKeyOf(derOf(trust.logKey))
@@ -39,6 +52,17 @@ export async function readTrust(directory: string): Promise<TrustRoot> {
     throw new KilnError('verification_failed', `${path} is not JSON`, { cause: error, place: path })
   }
   return checkTrustRoot(json)
+}
+
+/** Where `writeTrust` puts a key's public half: `<role>.pub`, or `retired/<role>-<beginning of its fingerprint>.pub`. */
+export function publicKeyFile(key: RoleKey): string {
+  if (key.validTo === null) return `${key.role}.pub`
+  const beginning = fingerprintOf(key).slice('sha256:'.length, 'sha256:'.length + 12)
+  return `retired/${key.role}-${beginning}.pub`
+}
+
+function pemOf({ publicKey }: RoleKey): string {
+  return String(publicKeyOf(derOf(publicKey)).export({ format: 'pem', type: 'spki' }))
 }
 
 function pretty(value: unknown): string {

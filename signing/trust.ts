@@ -69,6 +69,11 @@ export function roleKeyOf(trust: TrustRoot, hint: string): RoleKey | null {
   return named.length === 1 ? (named[0] ?? null) : null
 }
 
+/** How people and settings name a signing key: `sha256:` and the hexadecimal SHA-256 of its SPKI. */
+export function fingerprintOf({ keyHint }: Pick<RoleKey, 'keyHint'>): string {
+  return `sha256:${Buffer.from(keyHint, 'base64').toString('hex')}`
+}
+
 export function isValidAt(key: RoleKey, logIndex: number): boolean {
   return key.validFrom <= logIndex && (key.validTo === null || logIndex < key.validTo)
 }

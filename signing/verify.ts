@@ -29,6 +29,7 @@ export type VerifiedBundle = {
   signable: Signable
   fact: Fact
   role: Role
+  key: RoleKey
   leaf: Leaf
   index: number
   /** The signed head that the inclusion proof leads to. */
@@ -56,6 +57,7 @@ export function verifyBundle(bundle: unknown, trust: TrustRoot, wanted: Wanted):
     signable,
     fact: factOf(signable, { leaf, index }),
     role: key.role,
+    key,
     ...place,
   }
 }

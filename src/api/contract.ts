@@ -22,6 +22,7 @@ import {
   tailLines,
 } from './route-parts.ts'
 import { ledgerRoutes } from './ledger-routes.ts'
+import { signingRoutes } from './signing-routes.ts'
 import * as views from './views.ts'
 import { webhookDelivery } from './webhook-view.ts'
 
@@ -258,6 +259,7 @@ export const routes = {
   },
 
   ...ledgerRoutes,
+  ...signingRoutes,
 } as const satisfies Record<string, Route>
 
 export type Routes = typeof routes

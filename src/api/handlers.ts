@@ -4,7 +4,16 @@ import { KilnError } from '../domain/error.ts'
 import { environmentName } from '../domain/name.ts'
 import type { RouteName, Routes } from './contract.ts'
 import { lastEventId, sendEvents, type OpenStreams } from './events.ts'
-import type { Asked, LedgerFiles, Logs, Operations, Views, Watches, Webhooks } from './ports.ts'
+import type {
+  Asked,
+  LedgerFiles,
+  Logs,
+  Operations,
+  SigningKeys,
+  Views,
+  Watches,
+  Webhooks,
+} from './ports.ts'
 import { hexOfPrefix, onlyArtifact } from './prefix.ts'
 import type { Answer } from './route.ts'
 
@@ -15,6 +24,7 @@ export type Ports = {
   views: Views
   logs: Logs
   ledger: LedgerFiles
+  signingKeys: SigningKeys
 }
 
 /** One request, parsed: every value in it has passed the contract. */
@@ -59,6 +69,10 @@ export function handlers(ports: Ports, streams: OpenStreams, openapi: () => stri
     logEntry: ({ body }) => ports.ledger.log(body),
     trustedRoot: () => ports.ledger.trusted('trusted_root.json'),
     verifierKey: () => ports.ledger.trusted('log.vkey'),
+    signingKeys: async () => ({ items: await ports.signingKeys.list() }),
+    rotateSigningKey: async ({ asked, params, body }) => ({
+      items: await ports.signingKeys.rotate(await asked(), { ...params, ...body }),
+    }),
     reindex: async ({ asked }) => ports.ledger.reindex(await asked()),
   }
 }

@@ -3,8 +3,10 @@ import type { DeniedSubject } from '../domain/denial.ts'
 import type { Digest } from '../domain/digest.ts'
 import type { EnvironmentName } from '../domain/name.ts'
 import type { Operation } from '../domain/operation.ts'
+import type { Role } from '../domain/role.ts'
 import type { Principal } from '../domain/statement.ts'
 import type { scan } from './route-parts.ts'
+import type { signingKey } from './signing-routes.ts'
 import type * as views from './views.ts'
 import type { logEntry, logEntryRequest } from './log-entry-view.ts'
 import type { webhookDelivery } from './webhook-view.ts'
@@ -22,6 +24,7 @@ export type Scan = z.output<typeof scan>
 export type ServerStatus = z.output<typeof views.serverStatus>
 export type LogEntryRequest = z.output<typeof logEntryRequest>
 export type LogEntry = z.output<typeof logEntry>
+export type SigningKeyView = z.output<typeof signingKey>
 export type Reindexed = z.output<typeof views.reindexed>
 
 /** `cursor` is what an earlier page gave as `next`, or undefined; one that was not given throws `invalid_input`. */
@@ -120,6 +123,14 @@ export interface LedgerFiles {
   /** What a verifier must know of the log; it pins them by what it heard elsewhere, not by this answer. */
   trusted(what: 'trusted_root.json' | 'log.vkey'): Promise<string>
   reindex(asked: Asked): Promise<Reindexed>
+}
+
+/** Signing keys by their public halves. */
+export interface SigningKeys {
+  /** In the order in which the log named them. */
+  list(): Promise<SigningKeyView[]>
+  /** Resolves when the log says it and the signer obeys it. A key that was replaced already stays replaced. */
+  rotate(asked: Asked, rotation: { role: Role; replaces: string }): Promise<SigningKeyView[]>
 }
 
 /** Texts, not yet cleaned of control characters. Undefined: there is no such log. `tail` is in lines. */

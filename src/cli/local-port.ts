@@ -188,8 +188,8 @@ export interface LocalVerbs {
   ): Promise<{ name: string; lock: Digest; changes: readonly string[] }>
   /** Throws `lock_mismatch`, `lock_missing` or `input_unavailable`. */
   checkTemplate(name: string): Promise<TemplateSummary>
-  /** `what`: a digest or its beginning, `<app>/<environment>` for its active key, or with `@<sequence>`. */
-  verify(what: string): Promise<VerifyReport>
+  /** `what`: a digest or its beginning, `<app>/<environment>` for its active key, or with `@<sequence>`. `root`: fingerprint of the root that must have made the log's roles. */
+  verify(what: string, root?: string): Promise<VerifyReport>
   /** Writes the evidence for a key into a file; `file` is relative to the working folder. */
   evidence(what: string, file: string | undefined): Promise<EvidenceReport>
   /** Judges a file of evidence; `root`: the root's fingerprint, that of this machine's Kiln when left out. */

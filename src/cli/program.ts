@@ -24,6 +24,7 @@ import { rollback } from './verbs/rollback.ts'
 import { scale } from './verbs/scale.ts'
 import { scan } from './verbs/scan.ts'
 import { secret } from './verbs/secret.ts'
+import { signing } from './verbs/signing.ts'
 import { template } from './verbs/template.ts'
 import type { Run, Verb } from './verbs/verb.ts'
 import { watch } from './verbs/watch.ts'
@@ -51,6 +52,7 @@ const verbs: readonly Verb[] = [
   history,
   logs,
   operations,
+  signing,
   audit,
   monitor,
   recovery,

@@ -14,6 +14,7 @@ export const verbs = [
   'revoke',
   'scan',
   'cancel',
+  'rotate-signing-key',
 ] as const
 export type Verb = (typeof verbs)[number]
 

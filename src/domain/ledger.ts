@@ -281,7 +281,7 @@ export function admissible(ledger: Ledger, environment: EnvironmentName): readon
     }))
 }
 
-/** Whether any environment may start the digest: what hosts may pull. */
+/** Whether any environment may start the digest. */
 export function admissibleAnywhere(ledger: Ledger, digest: Digest): boolean {
   return [...ledger.environments.keys()].some((name) =>
     admissible(ledger, name).some((admission) => admission.digest === digest),

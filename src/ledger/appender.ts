@@ -21,6 +21,8 @@ import { decodeEntries } from './tiles.ts'
 /** Adds leaves to the log. A leaf's index is told only when it is there for good; a leaf is there once. */
 export type Appender = {
   append(leaf: Uint8Array): Promise<number>
+  /** As `append`, but only as the entry with this index; null, and nothing is logged, when the log has gone on. */
+  appendAt(leaf: Uint8Array, index: number): Promise<number | null>
   /**
    * Ends an append that was interrupted after its checkpoint was signed. Throws `ledger_corrupt` or
    * `ledger_forked` when the store is older than what the signer remembers, or another log's.
@@ -35,7 +37,9 @@ const maxRaces = 50
 
 type Waiting = {
   leaf: Uint8Array
-  resolve: (index: number) => void
+  /** The only index at which it may stand: such a leaf is a batch of its own. */
+  at: number | undefined
+  resolve: (index: number | null) => void
   reject: (error: unknown) => void
 }
 
@@ -47,9 +51,10 @@ export function openAppender(deps: AppenderDeps): Appender {
 
   async function settle(batch: readonly Waiting[]): Promise<void> {
     try {
-      const indexes = await appendBatch(batch.map(({ leaf }) => leaf))
+      const leaves = batch.map(({ leaf }) => leaf)
+      const indexes = await appendBatch(leaves, batch[0]?.at)
       // Acknowledged here and nowhere else: after the head was swapped.
-      for (const { leaf, resolve } of batch) resolve(indexOf(indexes, leaf))
+      for (const { leaf, resolve } of batch) resolve(indexes.get(leafName(leaf)) ?? null)
     } catch (error) {
       for (const { reject } of batch) reject(error)
     }
@@ -58,32 +63,45 @@ export function openAppender(deps: AppenderDeps): Appender {
   async function run(): Promise<void> {
     if (running) return
     running = true
-    while (queue.length > 0) await settle(queue.splice(0, maxBatch))
+    while (queue.length > 0) await settle(queue.splice(0, batchSize(queue)))
     running = false
   }
 
+  const enqueue = (leaf: Uint8Array, at?: number): Promise<number | null> =>
+    new Promise((resolve, reject) => {
+      queue.push({ leaf, at, resolve, reject })
+      void run()
+    })
+
   return {
     complete: async () => void (await appendBatch([])),
-    append: async (leaf) =>
-      await new Promise<number>((resolve, reject) => {
-        queue.push({ leaf, resolve, reject })
-        void run()
-      }),
+    async append(leaf) {
+      const index = await enqueue(leaf)
+      if (index !== null) return index
+      throw new KilnError('internal', 'a leaf was appended and is not there')
+    },
+    appendAt: enqueue,
   }
+}
+
+function batchSize(queue: readonly Waiting[]): number {
+  if (queue[0]?.at !== undefined) return 1
+  const fixed = queue.findIndex(({ at }) => at !== undefined)
+  return Math.min(maxBatch, fixed === -1 ? queue.length : fixed)
 }
 
 function batchAppender(
   deps: AppenderDeps,
-): (leaves: readonly Uint8Array[]) => Promise<ReadonlyMap<Leaf, number>> {
+): (leaves: readonly Uint8Array[], at?: number) => Promise<ReadonlyMap<Leaf, number>> {
   const log = openLogState(deps)
   // Whether the head may be another than the one in memory: at first, and after anything failed.
   let stale = true
-  return async (leaves) => {
+  return async (leaves, at) => {
     for (let race = 1; ; race += 1) {
       try {
         if (stale) await catchUp(log)
         stale = false
-        await attempt(log, leaves)
+        await attempt(log, leaves, at)
         return log.indexes
       } catch (error) {
         stale = true
@@ -94,10 +112,10 @@ function batchAppender(
 }
 
 /** The steps in their order: each is durable before the next begins. */
-async function attempt(log: LogState, leaves: readonly Uint8Array[]): Promise<void> {
+async function attempt(log: LogState, leaves: readonly Uint8Array[], at?: number): Promise<void> {
   const last = await completeSigned(log)
   const fresh = distinct(leaves).filter((leaf) => !log.indexes.has(leafName(leaf)))
-  if (fresh.length === 0) return
+  if (fresh.length === 0 || (at !== undefined && at !== log.view.size)) return
   const batch = grow(log, fresh)
   await stage(log, batch)
   const note = await signBatch(log, batch, last)
@@ -143,12 +161,6 @@ async function missingStaging(log: LogState, key: string): Promise<KilnError> {
 
 function distinct(leaves: readonly Uint8Array[]): Uint8Array[] {
   return [...new Map(leaves.map((leaf) => [leafName(leaf), leaf])).values()]
-}
-
-function indexOf(indexes: ReadonlyMap<Leaf, number>, leaf: Uint8Array): number {
-  const index = indexes.get(leafName(leaf))
-  if (index === undefined) throw new KilnError('internal', 'a leaf was appended and is not there')
-  return index
 }
 
 function isLostRace(error: unknown): boolean {

@@ -2,7 +2,15 @@ import { envelopeOf, parseSignedBundle, type SignedBundle } from '../../signing/
 import { leafName, leafOfEnvelope, parseLeaf } from '../../signing/leaf.ts'
 import { keyHintOf } from '../../signing/public-key.ts'
 import { factOf } from '../../signing/statements.ts'
-import { derOf, isValidAt, roleKeyOf, type RoleKey, type TrustRoot } from '../../signing/trust.ts'
+import type { RoleHistory } from '../../signing/role-history.ts'
+import {
+  derOf,
+  fingerprintOf,
+  isValidAt,
+  roleKeyOf,
+  type RoleKey,
+  type TrustRoot,
+} from '../../signing/trust.ts'
 import { verifyRole, verifySignature } from '../../signing/verify.ts'
 import { KilnError } from '../domain/error.ts'
 import type { Fact, Leaf } from '../domain/statement.ts'
@@ -30,18 +38,19 @@ export type ReadEntry =
  * or another one.
  */
 export async function readEntry(
-  { store, trust }: { store: BlobStore; trust: TrustRoot },
+  { store, history }: { store: BlobStore; history: RoleHistory },
   entry: LogEntry,
 ): Promise<ReadEntry> {
+  const { trust } = history
   const key = signerOf(entry, trust)
   if (key === null) return { kind: 'foreign' }
   const leaf = leafName(entry.bytes)
   const { bundle } = await readLeafBundle({ store, trust }, leaf)
-  return checkEntry({ bundle, key, entry, leaf }, trust)
+  return checkEntry({ bundle, key, entry, leaf }, history)
 }
 
 /** Null for entries of other kinds and by other keys. */
-function signerOf(entry: LogEntry, trust: TrustRoot): RoleKey | null {
+export function signerOf(entry: LogEntry, trust: TrustRoot): RoleKey | null {
   try {
     return roleKeyOf(trust, keyHintOf(parseLeaf(entry.bytes).publicKey))
   } catch {
@@ -49,16 +58,26 @@ function signerOf(entry: LogEntry, trust: TrustRoot): RoleKey | null {
   }
 }
 
+/** Throws `verification_failed` when the key's range does not hold the index. */
+export function validSigner(key: RoleKey, index: number): RoleKey {
+  if (isValidAt(key, index)) return key
+  throw new KilnError(
+    'verification_failed',
+    `the ${key.role} key ${fingerprintOf(key)} was not valid at index ${index}`,
+  )
+}
+
 function checkEntry(
   found: { bundle: SignedBundle; key: RoleKey; entry: LogEntry; leaf: Leaf },
-  trust: TrustRoot,
+  { trust, counted }: RoleHistory,
 ): ReadEntry {
   const { bundle, key, entry, leaf } = found
   const { index } = entry
-  if (!isValidAt(key, index))
-    return { kind: 'ignored', reason: `the ${key.role} key was not valid` }
   try {
-    const signable = verifyRole(bundle, trust, key)
+    const signable = verifyRole(bundle, trust, validSigner(key, index))
+    if (signable.kind === 'roles' && !counted.includes(index)) {
+      return { kind: 'ignored', reason: 'this list of roles may not follow the one before' }
+    }
     return { kind: 'fact', fact: factOf(signable, { leaf, index }) }
   } catch (error) {
     if (!(error instanceof KilnError) || error.code !== 'verification_failed') throw error

@@ -5,17 +5,21 @@ import { derOf } from '../../signing/trust.ts'
 import { verifyBundle, verifySignature } from '../../signing/verify.ts'
 import { roleOf } from '../domain/role.ts'
 import type { Fact, Leaf } from '../domain/statement.ts'
+import type { RoleHistory } from '../../signing/role-history.ts'
 import { leafBundleKey, readEntry } from './entry.ts'
 import { messageOf, type FsckDeps } from './fsck-report.ts'
+import { openLogRoles } from './log-roles.ts'
 import { tileWidth } from './tiles.ts'
 
 /** Checks the bundle of every leaf and every bundle there is; gives the facts that stand, and how many entries are others'. */
 export async function checkBundles(
-  deps: FsckDeps,
+  given: FsckDeps,
   entries: readonly (Uint8Array | null)[],
 ): Promise<{ facts: readonly Fact[]; foreign: number }> {
   const facts: Fact[] = []
   let foreign = 0
+  const history = await readRoles(given, entries)
+  const deps = { ...given, history, trust: history.trust }
   for (let from = 0; from < entries.length; from += tileWidth) {
     const some = entries.slice(from, from + tileWidth)
     const read = await Promise.all(some.map((bytes, n) => checkEntry(deps, from + n, bytes)))
@@ -31,8 +35,32 @@ export async function checkBundles(
   return { facts, foreign }
 }
 
-async function checkEntry(
+type Deps = FsckDeps & { history: RoleHistory }
+
+/** The keys and their ranges as the log says them; a list that cannot be read is reported with its entry. */
+async function readRoles(
   deps: FsckDeps,
+  entries: readonly (Uint8Array | null)[],
+): Promise<RoleHistory> {
+  const roles = openLogRoles(deps)
+  for (const [index, bytes] of entries.entries()) {
+    if (bytes === null) continue
+    try {
+      await roles.take([{ index, bytes }])
+    } catch (error) {
+      messageOf(error)
+    }
+  }
+  try {
+    roles.demandRoot()
+  } catch (error) {
+    deps.report('root', messageOf(error))
+  }
+  return roles.history()
+}
+
+async function checkEntry(
+  deps: Deps,
   index: number,
   bytes: Uint8Array | null,
 ): Promise<Fact | 'foreign' | null> {

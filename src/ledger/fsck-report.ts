@@ -9,6 +9,8 @@ export type FsckDeps = {
   store: BlobStore
   head: Pick<HeadStore, 'read'>
   trust: TrustRoot
+  /** Fingerprint of the root that must have made the log's roles. */
+  root?: string
   /** Notes a problem and goes on. */
   report: (place: string, message: string) => void
 }

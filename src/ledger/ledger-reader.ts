@@ -5,6 +5,7 @@ import {
   type BundleEntry,
   type LoggedBundle,
 } from '../../signing/bundle.ts'
+import type { RoleHistory } from '../../signing/role-history.ts'
 import { derOf, type TrustRoot } from '../../signing/trust.ts'
 import type { Logger } from 'pino'
 import { KilnError } from '../domain/error.ts'
@@ -13,7 +14,8 @@ import type { EnvironmentName } from '../domain/name.ts'
 import type { Fact, FactOf, Leaf } from '../domain/statement.ts'
 import type { BlobStore, HeadStore } from '../store/blob-store.ts'
 import { sharedRun } from '../store/shared-run.ts'
-import { readEntry, readLeafBundle, type LogEntry } from './entry.ts'
+import { readEntry, readLeafBundle, type LogEntry, type ReadEntry } from './entry.ts'
+import { openLogRoles } from './log-roles.ts'
 import { openLogView, type LogView } from './log-view.ts'
 import { readTiles } from './tiles.ts'
 
@@ -24,7 +26,8 @@ import { readTiles } from './tiles.ts'
 export type LedgerReader = {
   /**
    * The fold over the log as it is now. Throws `ledger_forked` when the log is shorter than seen or
-   * another one, `ledger_corrupt` when a part is missing or damaged; what was read before stays.
+   * another one, `ledger_corrupt` when a part is missing or damaged, `verification_failed` when its roles
+   * were made by another root than the pinned one; what was read before stays.
    */
   refresh(): Promise<Ledger>
   /** The fold as of the last refresh. */
@@ -42,28 +45,90 @@ export type LedgerReader = {
   beginsWith(tree: { size: number; root: Uint8Array }): boolean | null
   /** The valid key of an environment with this sequence. */
   keyOf(environment: EnvironmentName, sequence: number): FactOf<'key'> | undefined
+  /** Which key may sign as what from where to where, as the log says it up to now. */
+  trust(): TrustRoot
+  roles(): RoleHistory
 }
 
 export type LedgerReaderDeps = {
   store: BlobStore
   head: Pick<HeadStore, 'read'>
+  /** What is known beforehand: the log's key and its root. The rest is read in the log. */
   trust: TrustRoot
+  /** Fingerprint of the root that must have made the log's roles: `sha256:<64 hex>`. */
+  root?: string
   logger: Logger
   /** The note of `checkpoint()` that an earlier run of this process kept. */
   seen?: string
 }
 
 export function openLedgerReader(deps: LedgerReaderDeps): LedgerReader {
-  const { store, trust, logger } = deps
+  const { store, logger } = deps
   const view = openLogView(deps)
+  const roles = openLogRoles(deps)
+  const known = openFacts()
+
+  /**
+   * Entries are taken in log order, each whole batch after all of it was checked. Ranges are by log index:
+   * the newest list is right about every entry.
+   */
+  async function takeEntries(entries: readonly LogEntry[]): Promise<void> {
+    const history = roles.history()
+    const read = await Promise.all(entries.map((entry) => readEntry({ store, history }, entry)))
+    for (const [n, found] of read.entries()) {
+      if (found.kind !== 'ignored') continue
+      const index = entries[n]?.index
+      logger.warn({ index, reason: found.reason }, 'a ledger entry counts for nothing')
+    }
+    known.take(read, entries.length)
+  }
+
+  const refresh = sharedRun(async () => {
+    await view.refresh()
+    const range = { from: known.size(), to: view.size }
+    for await (const tile of readTiles(store, 'entries', range)) {
+      const from = known.size()
+      const entries = tile.map((bytes, n) => ({ bytes, index: from + n }))
+      for (const entry of entries) demandInTree(view.tree.node(0, entry.index), entry)
+      await roles.take(entries)
+      await takeEntries(entries)
+    }
+    roles.demandRoot()
+    return known.ledger()
+  })
+
+  return {
+    refresh,
+    ledger: known.ledger,
+    facts: known.facts,
+    factOf: known.factOf,
+    keyOf: known.keyOf,
+    checkpoint: () => view.head && { size: view.size, note: view.head.note },
+    beginsWith: (tree) =>
+      tree.size > view.size ? null : Buffer.compare(view.tree.root(tree.size), tree.root) === 0,
+    entryOf: (leaf, index) => entryOf(roles.trust(), view, { leaf, index }),
+    bundleOf: (leaf) => bundleOf({ store, trust: roles.trust() }, view, known.factOf(leaf)),
+    trust: roles.trust,
+    roles: roles.history,
+  }
+}
+
+type Facts = Pick<LedgerReader, 'ledger' | 'factOf' | 'keyOf'> & {
+  facts: (from?: number) => readonly Fact[]
+  /** Entries that are folded; a refresh that failed goes on from here. */
+  size: () => number
+  take: (read: readonly ReadEntry[], entries: number) => void
+}
+
+/** The fold and what finds its facts. */
+function openFacts(): Facts {
   const facts: Fact[] = []
   const byLeaf = new Map<Leaf, Fact>()
   const keys = new Map<string, FactOf<'key'>>()
   let ledger = emptyLedger()
-  /** Entries that are folded; a refresh that failed goes on from here. */
   let size = 0
 
-  function take(fact: Fact): void {
+  function takeFact(fact: Fact): void {
     ledger = fold(ledger, fact)
     facts.push(fact)
     byLeaf.set(fact.leaf, fact)
@@ -72,45 +137,21 @@ export function openLedgerReader(deps: LedgerReaderDeps): LedgerReader {
     }
   }
 
-  /** Entries are taken in log order, each whole batch after all of it was checked. */
-  async function takeEntries(entries: readonly LogEntry[]): Promise<void> {
-    const read = await Promise.all(entries.map((entry) => readEntry({ store, trust }, entry)))
-    for (const [n, found] of read.entries()) {
-      if (found.kind === 'fact') take(found.fact)
-      if (found.kind === 'ignored') {
-        logger.warn({ index: size + n, reason: found.reason }, 'a ledger entry counts for nothing')
-      }
-    }
-    size += entries.length
-  }
-
-  const refresh = sharedRun(async () => {
-    await view.refresh()
-    for await (const tile of readTiles(store, 'entries', { from: size, to: view.size })) {
-      const from = size
-      const entries = tile.map((bytes, n) => ({ bytes, index: from + n }))
-      for (const entry of entries) demandInTree(view.tree.node(0, entry.index), entry)
-      await takeEntries(entries)
-    }
-    return ledger
-  })
-
   return {
-    refresh,
     ledger: () => ledger,
     facts: (from = 0) => facts.slice(firstFrom(facts, from)),
     factOf: (leaf) => byLeaf.get(leaf),
     keyOf: (environment, sequence) => keys.get(keyName(environment, sequence)),
-    checkpoint: () => view.head && { size: view.size, note: view.head.note },
-    beginsWith: (tree) =>
-      tree.size > view.size ? null : Buffer.compare(view.tree.root(tree.size), tree.root) === 0,
-    entryOf: (leaf, index) => entryOf(deps, view, { leaf, index }),
-    bundleOf: (leaf) => bundleOf(deps, view, byLeaf.get(leaf)),
+    size: () => size,
+    take(read, entries) {
+      for (const found of read) if (found.kind === 'fact') takeFact(found.fact)
+      size += entries
+    },
   }
 }
 
 function entryOf(
-  { trust }: LedgerReaderDeps,
+  trust: TrustRoot,
   { tree, size, head }: LogView,
   { leaf, index }: { leaf: Uint8Array; index: number },
 ): BundleEntry {
@@ -122,7 +163,7 @@ function entryOf(
 }
 
 async function bundleOf(
-  { store, trust }: LedgerReaderDeps,
+  { store, trust }: Pick<LedgerReaderDeps, 'store' | 'trust'>,
   { tree, size, head }: LogView,
   fact: Fact | undefined,
 ): Promise<LoggedBundle> {

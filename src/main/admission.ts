@@ -11,7 +11,7 @@ import { readDefinition, type LedgerView } from './ledger-view.ts'
  * nor one of which nobody said lately that it is the newest.
  */
 export function createAdmission(
-  { store, reader, trust }: LedgerView,
+  { store, reader }: LedgerView,
   memory: {
     /** The host's own memory of denials, which outlives every ledger it is shown later. */
     deny: (digests: readonly Digest[]) => Promise<void>
@@ -37,7 +37,7 @@ export function createAdmission(
       }
       const verdict = verifyKey({
         bundle: await reader.bundleOf(key),
-        trust,
+        trust: reader.trust(),
         expected: { environment, digest, definition },
         facts: {
           ledger,

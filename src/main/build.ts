@@ -118,7 +118,10 @@ function now(): Date {
 }
 
 async function pruneBuilds({ config, paths, logger }: ProcessContext, docker: DockerClient) {
-  const { store, reader } = await openLedgerView(paths, logger, { place: config.store })
+  const { store, reader } = await openLedgerView(paths, logger, {
+    place: config.store,
+    root: config.root,
+  })
   const input = { config, store, ledger: reader.refresh, now, dryRun: false }
   return [...(await pruneBuildImages(docker, input)), ...(await pruneCaches(input))]
 }

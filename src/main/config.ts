@@ -61,6 +61,8 @@ export type Config = {
   temporal: { kind: 'own' | 'given'; address: string }
   hostName: string
   origin: string
+  /** Fingerprint of the root that a person named. */
+  root: string | undefined
   debianMirror: string | undefined
   debianSnapshot: string | undefined
   gitHosts: readonly string[]
@@ -106,6 +108,7 @@ export function loadConfig(environment: Environment, cwd: string): Config {
         : { kind: 'given', address: given.KILN_TEMPORAL_ADDRESS },
     hostName: given.KILN_HOST ?? 'local',
     origin: given.KILN_ORIGIN ?? 'kiln.localhost',
+    root: given.KILN_ROOT,
     debianMirror: given.KILN_DEBIAN_MIRROR,
     debianSnapshot: given.KILN_DEBIAN_SNAPSHOT,
     ...forgesOf(given),

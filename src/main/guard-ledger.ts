@@ -97,7 +97,11 @@ async function open(
   const { paths } = config
   const seen = await readSeen(join(paths.host, 'checkpoint'))
   const known = seen === undefined ? {} : { seen }
-  const view = await openLedgerView(paths, logger, { place: config.store, ...known })
+  const view = await openLedgerView(paths, logger, {
+    place: config.store,
+    root: config.root,
+    ...known,
+  })
   await mkdir(paths.guard, { recursive: true, mode: 0o700 })
   const own = { ...paths, host: paths.guard, hostAlarm: join(paths.guard, 'alarm') }
   const fresh = await openHostFreshness({ ...config, paths: own }, view, { logger, now })

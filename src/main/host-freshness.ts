@@ -14,12 +14,16 @@ const maxBytes = 2 * 1024 * 1024
 /** The host's own question to the server how far the log is, beside what it reads from the store. */
 export function openHostFreshness(
   { paths, fresh, hostName }: Pick<Config, 'paths' | 'fresh' | 'hostName'>,
-  { trust, reader }: Pick<LedgerView, 'trust' | 'reader'>,
+  { reader }: Pick<LedgerView, 'reader'>,
   { logger, now }: { logger: Logger; now: () => Date },
 ): Promise<HostFreshness> {
   return openFreshness({
     ask: () => ask(`${fresh.server}/api/v1/freshness`),
-    verify: (bundle) => verifyFreshness(bundle, trust),
+    async verify(bundle) {
+      // The key that may vouch is the log's to say. What is wrong with the log, `log` says.
+      await reader.refresh().catch(() => undefined)
+      return verifyFreshness(bundle, reader.trust())
+    },
     log: async () => {
       const ledger = await reader.refresh()
       return {

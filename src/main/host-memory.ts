@@ -24,7 +24,11 @@ export async function openHostMemory(
   const memory = join(paths.host, 'checkpoint')
   const seen = await readSeen(memory)
   const known = seen === undefined ? {} : { seen }
-  const opened = await openLedgerView(paths, logger, { place: config.store, ...known })
+  const opened = await openLedgerView(paths, logger, {
+    place: config.store,
+    root: config.root,
+    ...known,
+  })
   const view = { ...opened, reader: remembering(opened.reader, memory) }
   const ledger = await view.reader.refresh()
   await fence.learn(knownIn(ledger))

@@ -1,7 +1,6 @@
 import type { Logger } from 'pino'
 import { z } from 'zod'
 import { readTrust } from '../../signing/trust-files.ts'
-import type { TrustRoot } from '../../signing/trust.ts'
 import { digestOf } from '../../signing/canonical.ts'
 import type { Definition } from '../domain/definition.ts'
 import { isDigest, type Digest } from '../domain/digest.ts'
@@ -10,20 +9,26 @@ import { openLedgerReader, type LedgerReader } from '../ledger/ledger-reader.ts'
 import { blobKey, type BlobStore } from '../store/blob-store.ts'
 import { readObjectStore, type StorePlace } from './object-store.ts'
 import type { Paths } from './paths.ts'
+import { pinnedRoot } from './pinned-root.ts'
 
 /** The store and the verified ledger, for processes that do not own the head. */
-export type LedgerView = { store: BlobStore; reader: LedgerReader; trust: TrustRoot }
+export type LedgerView = { store: BlobStore; reader: LedgerReader }
 
 export async function openLedgerView(
   paths: Paths,
   logger: Logger,
-  { place, seen }: { place?: StorePlace; seen?: string } = {},
+  {
+    place,
+    seen,
+    root: named,
+  }: { place?: StorePlace; seen?: string; root?: string | undefined } = {},
 ): Promise<LedgerView> {
   const trust = await readTrust(paths.trust)
   const at = place ?? { kind: 'folder', root: paths.store }
   const { store, head } = readObjectStore(at, { readOnly: false })
   const known = seen === undefined ? {} : { seen }
-  return { store, trust, reader: openLedgerReader({ store, head, trust, logger, ...known }) }
+  const root = await pinnedRoot(paths, trust, named)
+  return { store, reader: openLedgerReader({ store, head, trust, root, logger, ...known }) }
 }
 
 /** A blob's bytes, checked against its digest. Throws `not_found`, `digest_mismatch`. */

@@ -7,7 +7,7 @@ import { KilnError } from '../domain/error.ts'
 import { environmentOf } from '../domain/ledger.ts'
 import { parseEnvironmentName } from '../domain/name.ts'
 import type { FactOf } from '../domain/statement.ts'
-import { judgeEvidence, rootFingerprints } from '../ledger/evidence/judge.ts'
+import { judgeEvidence } from '../ledger/evidence/judge.ts'
 import { packEvidence } from '../ledger/evidence/pack.ts'
 import { readEvidence } from '../ledger/evidence/read.ts'
 import { logEntries } from '../ledger/log-objects.ts'
@@ -16,6 +16,7 @@ import { blobKey } from '../store/blob-store.ts'
 import { replaceFile } from '../store/replace-file.ts'
 import type { Config } from './config.ts'
 import { openLedgerView, type LedgerView } from './ledger-view.ts'
+import { pinnedRoot } from './pinned-root.ts'
 
 /** Writes the evidence for a key, `<app>/<environment>` or with `@<sequence>`, to a file. */
 export async function localEvidence(
@@ -25,6 +26,7 @@ export async function localEvidence(
 ): Promise<EvidenceReport> {
   const view = await openLedgerView(config.paths, pino({ level: 'silent' }), {
     place: config.store,
+    root: config.root,
   })
   const ledger = await view.reader.refresh()
   const key = keyNamed(view, what)
@@ -33,7 +35,7 @@ export async function localEvidence(
   const entries = await logEntries(view.store, head.size)
   const { index, bytes } = await packEvidence(
     {
-      trust: view.trust,
+      trust: view.reader.trust(),
       facts: view.reader.facts(),
       ledger,
       checkpoint: head.note,
@@ -56,7 +58,7 @@ export async function localEvidence(
     digest: key.body.digest,
     statements: index.statements.length,
     entries: entries.length,
-    root: rootFingerprints(view.trust)[0] ?? '',
+    root: await pinnedRoot(config.paths, view.reader.trust(), config.root),
   }
 }
 
@@ -89,9 +91,10 @@ export async function localJudge(
   return { subject, checks, command: null }
 }
 
-async function ownRoot({ paths }: Config): Promise<string | null> {
+async function ownRoot({ paths, root }: Config): Promise<string | null> {
+  if (root !== undefined) return root
   try {
-    return rootFingerprints(await readTrust(paths.trust))[0] ?? null
+    return await pinnedRoot(paths, await readTrust(paths.trust))
   } catch (error) {
     if (error instanceof KilnError && error.code === 'prerequisite_missing') return null
     throw error

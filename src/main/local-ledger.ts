@@ -5,6 +5,7 @@ import { KilnError } from '../domain/error.ts'
 import { fsck } from '../ledger/fsck.ts'
 import { openIndex } from '../ledger/index-database.ts'
 import type { Config } from './config.ts'
+import { pinnedRoot } from './pinned-root.ts'
 import { readObjectStore } from './object-store.ts'
 import { demandSeenBefore, openOwnView } from './own-memory.ts'
 
@@ -12,8 +13,10 @@ import { demandSeenBefore, openOwnView } from './own-memory.ts'
 export async function localFsck(config: Config, report: Report): Promise<FsckReport> {
   const { store, head, place } = readObjectStore(config.store, { readOnly: true })
   report(`reading ${place}`)
-  const log = { store, head, trust: await readTrust(config.paths.trust) }
-  const found = await fsck(log)
+  const trust = await readTrust(config.paths.trust)
+  const root = await pinnedRoot(config.paths, trust, config.root)
+  const log = { store, head, trust }
+  const found = await fsck({ ...log, root })
   // A damaged log is said to be damaged, and nothing of it is remembered.
   if (found.problems.length > 0) return found
   const fork = await forkIn(demandSeenBefore(config, log))

@@ -63,7 +63,10 @@ export async function localRestore(
     passphrase: words,
     report,
   })
-  const view = await openLedgerView(paths, pino({ level: 'silent' }), { place: config.store })
+  const view = await openLedgerView(paths, pino({ level: 'silent' }), {
+    place: config.store,
+    root: config.root,
+  })
   const ledger = await view.reader.refresh()
   return {
     home: config.home,
@@ -80,13 +83,10 @@ export async function localRestore(
 }
 
 /** Entries that this person saw before and that are not in what was restored; null: none. */
-async function lostSince(
-  config: Config,
-  { reader, trust }: LedgerView,
-): Promise<RestoreReport['lost']> {
+async function lostSince(config: Config, { reader }: LedgerView): Promise<RestoreReport['lost']> {
   const { size } = reader.ledger()
   const path = memoryPathOf(config)
-  const memory = await readMemory(config, trust).catch(() => undefined)
+  const memory = await readMemory(config, reader.trust()).catch(() => undefined)
   if (memory === undefined) return { entries: null, memory: path }
   const entries = (memory.seen?.size ?? 0) - size
   return entries > 0 ? { entries, memory: path } : null

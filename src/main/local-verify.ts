@@ -1,4 +1,6 @@
 import { cosignCommand } from '../../signing/cosign.ts'
+import { publicKeyFile } from '../../signing/trust-files.ts'
+import { roleKeyOf } from '../../signing/trust.ts'
 import { verifyKey } from '../../signing/verify-key.ts'
 import type { VerifyReport } from '../cli/local-port.ts'
 import { hexOf, type Digest } from '../domain/digest.ts'
@@ -15,8 +17,12 @@ import { openOwnView } from './own-memory.ts'
  * Verifies a key or an artifact from the folder alone: no server, no network. `what` is a digest or its
  * beginning, `<app>/<environment>` for its active key, or `<app>/<environment>@<sequence>`.
  */
-export async function localVerify(config: Config, what: string): Promise<VerifyReport> {
-  const view = await openOwnView(config)
+export async function localVerify(
+  config: Config,
+  what: string,
+  root = config.root,
+): Promise<VerifyReport> {
+  const view = await openOwnView({ ...config, root })
   const { seen } = view.memory
   const ledger = await view.reader.refresh()
   const log = {
@@ -58,9 +64,10 @@ async function verifyEnvironment(
     )
   }
   const { digest, definition, sequence } = key.body
+  const bundle = await view.reader.bundleOf(key.leaf)
   const verdict = verifyKey({
-    bundle: await view.reader.bundleOf(key.leaf),
-    trust: view.trust,
+    bundle,
+    trust: view.reader.trust(),
     expected: { environment, digest, definition },
     facts: { ledger },
   })
@@ -72,7 +79,7 @@ async function verifyEnvironment(
   return {
     subject: `${environment}@${sequence}`,
     checks,
-    command: commandFor(config, parseEnvironmentName(environment).app, digest),
+    command: await commandFor({ config, view }, digest, key),
   }
 }
 
@@ -83,7 +90,7 @@ async function verifyArtifact(
   const sealed = sealedBeginningWith(ledger, what)
   const digest = sealed.artifact
   if (digest === null) throw new KilnError('ledger_corrupt', 'a sealed record names no artifact')
-  const { app, provenance, sbom } = sealed.body
+  const { provenance, sbom } = sealed.body
   const statements = [
     { name: 'provenance', leaf: provenance, kind: 'provenance' },
     { name: 'sbom', leaf: sbom, kind: 'sbom' },
@@ -99,19 +106,21 @@ async function verifyArtifact(
     passed: denial === undefined,
     detail: denial === undefined ? 'no denial' : `denied: ${denial.body.reason}`,
   })
-  const promoted = [...ledger.environments.values()].some((state) =>
-    state.good.some((key) => key.body.digest === digest),
-  )
-  return { subject: digest, checks, command: promoted ? commandFor(config, app, digest) : null }
+  const promoted = [...ledger.environments.values()]
+    .flatMap(({ good }) => good)
+    .findLast((key) => key.body.digest === digest)
+  const command =
+    promoted === undefined ? null : await commandFor({ config, view }, digest, promoted)
+  return { subject: digest, checks, command }
 }
 
 async function checkStatement(
-  { reader, trust }: LedgerView,
+  { reader }: LedgerView,
   leaf: string,
   wanted: { kind: 'provenance' | 'sbom' | 'sealed'; subject: Digest },
 ): Promise<{ passed: boolean; detail: string }> {
   try {
-    verifyBundle(await reader.bundleOf(leaf), trust, wanted)
+    verifyBundle(await reader.bundleOf(leaf), reader.trust(), wanted)
     return {
       passed: true,
       detail: `signed, logged, about this artifact (leaf ${leaf.slice(0, 12)})`,
@@ -144,11 +153,19 @@ function sealedBeginningWith(ledger: Ledger, text: string): FactOf<'sealed'> {
   return first[1]
 }
 
-/** The same check with somebody else's tool. */
-function commandFor(config: Config, app: string, digest: Digest): string {
+/** The same check with somebody else's tool, by the signing key that this provisioning key was signed with. */
+async function commandFor(
+  { config, view: { reader } }: Pick<Around, 'config' | 'view'>,
+  digest: Digest,
+  key: FactOf<'key'>,
+): Promise<string> {
+  const { hint } = (await reader.bundleOf(key.leaf)).verificationMaterial.publicKey
+  const signer = roleKeyOf(reader.trust(), hint)
+  const { app } = parseEnvironmentName(key.body.environment)
   const reference = `127.0.0.1:${config.ports.registry}/${app}@${digest}`
   return cosignCommand({
     trust: config.paths.trust,
+    key: signer === null ? 'promote.pub' : publicKeyFile(signer),
     reference,
     dockerConfig: config.paths.dockerConfig,
   })

@@ -38,7 +38,8 @@ export function createLocalVerbs({ home, env }: { home: string; env: Environment
     addRepository: async (wanted) => (await repositories()).addRepository(wanted),
     removeRepository: async (address) => (await repositories()).removeRepository(address),
     checkRepository: async (address) => (await repositories()).checkRepository(address),
-    verify: async (what) => (await import('./local-verify.ts')).localVerify(config, what),
+    verify: async (what, root) =>
+      (await import('./local-verify.ts')).localVerify(config, what, root),
     async evidence(what, file) {
       const { localEvidence } = await evidence()
       return localEvidence(config, what, { folder: process.cwd(), file, now: new Date() })

@@ -61,6 +61,7 @@ export async function openOwnView(config: Config): Promise<LedgerView & { memory
   const memory = await readMemory(config, await readTrust(config.paths.trust))
   const view = await openLedgerView(config.paths, pino({ level: 'silent' }), {
     place: config.store,
+    root: config.root,
     ...noteIn(memory),
   })
   const { reader } = view

@@ -13,6 +13,8 @@ export function pathsOf(home: string) {
     keys: at('keys'),
     /** Public: trusted root, roles, public keys. */
     trust: at('trust'),
+    /** Fingerprint of the root that this home believes. */
+    pinnedRoot: at('pinned-root'),
     token: at('token'),
     /** The registry's passwords: `host`, `build`, `reader`. */
     credentials: at('credentials.json'),

@@ -1,13 +1,13 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import { bundleBytes } from '../../signing/bundle.ts'
-import type { Freshness } from '../../signing/freshness.ts'
+import { verifyFreshness, type Freshness } from '../../signing/freshness.ts'
 import type { SignerClient } from '../../signing/signer-client.ts'
 import { KilnError } from '../domain/error.ts'
-import type { LedgerReader } from '../ledger/ledger-reader.ts'
+import type { LedgerWriter } from '../ledger/ledger-writer.ts'
 
 type Input = {
-  ledger: Pick<LedgerReader, 'refresh' | 'checkpoint'>
+  ledger: Pick<LedgerWriter, 'refresh' | 'checkpoint' | 'trust' | 'roles' | 'tellSigner'>
   signer: Pick<SignerClient, 'freshness'>
   everyMs: number
   now: () => Date
@@ -23,13 +23,13 @@ const pauseMs = 25
  * that is not logged. Asked for when the last one is older, it is made at once.
  */
 export function sayFresh(input: Input) {
-  const { everyMs, now, logger } = input
-  let last: { at: number; text: string } | undefined
+  const { ledger, everyMs, now, logger } = input
+  let last: { at: number; roles: number; text: string } | undefined
 
   async function renew(): Promise<string> {
     const at = now().getTime()
-    const text = await signFreshness(input)
-    last = { at, text }
+    const { roles, text } = await signFreshness(input)
+    last = { at, roles, text }
     return text
   }
   const timer = setInterval(() => {
@@ -38,14 +38,24 @@ export function sayFresh(input: Input) {
     )
   }, everyMs)
   return {
-    newest: async () =>
-      last !== undefined && now().getTime() - last.at < everyMs ? last.text : renew(),
+    async newest() {
+      // A list of roles since then may have ended the range of the key that signed it.
+      const holds = last?.roles === ledger.roles().at && now().getTime() - last.at < everyMs
+      return last !== undefined && holds ? last.text : renew()
+    },
     close: () => clearInterval(timer),
   }
 }
 
-/** The signer vouches for the tree that it signed last: while one is on its way to the head, a moment later. */
-async function signFreshness({ ledger, signer, now }: Input): Promise<string> {
+/**
+ * The signer vouches for the tree that it signed last, by the key that holds: while another tree is on its
+ * way a moment later, and once it has heard of the list of roles that ended its key's range.
+ */
+async function signFreshness({
+  ledger,
+  signer,
+  now,
+}: Input): Promise<{ roles: number; text: string }> {
   for (let attempt = 1; ; attempt++) {
     const { environments } = await ledger.refresh()
     const head = ledger.checkpoint()
@@ -60,11 +70,16 @@ async function signFreshness({ ledger, signer, now }: Input): Promise<string> {
       ),
     }
     try {
-      return Buffer.from(bundleBytes(await signer.freshness(freshness))).toString('utf8')
+      const bundle = await signer.freshness(freshness)
+      verifyFreshness(bundle, ledger.trust())
+      return { roles: ledger.roles().at, text: Buffer.from(bundleBytes(bundle)).toString('utf8') }
     } catch (error) {
-      const moved = error instanceof KilnError && error.place === 'freshness.checkpoint'
-      if (!moved || attempt === attempts) throw error
-      await delay(pauseMs)
+      if (attempt === attempts || !(error instanceof KilnError)) throw error
+      // By a key that this server does not know: it is in a list of roles that is read now.
+      if (error.place === 'freshness.checkpoint' || error.place === 'signature')
+        await delay(pauseMs)
+      else if (error.place === 'role') await ledger.tellSigner()
+      else throw error
     }
   }
 }

@@ -1,21 +1,22 @@
-import type { Logger } from 'pino'
-import { signerClient } from '../../signing/signer-client.ts'
+import { signerClient, type SignerClient } from '../../signing/signer-client.ts'
 import type { LeafContent } from '../../signing/leaf.ts'
 import { readTrust } from '../../signing/trust-files.ts'
-import { derOf, type TrustRoot } from '../../signing/trust.ts'
+import { derOf } from '../../signing/trust.ts'
 import type { LedgerFiles, LogEntryRequest } from '../api/ports.ts'
 import { openLedger, type LedgerWriter } from '../ledger/ledger-writer.ts'
 import { lockFolder } from '../store/folder-lock.ts'
 import type { BlobStore } from '../store/blob-store.ts'
 import { openObjectStore } from './object-store.ts'
 import { readLogKeys } from './log-keys.ts'
+import { pinnedRoot } from './pinned-root.ts'
 import type { ProcessContext } from './process.ts'
 import { sayFresh } from './say-fresh.ts'
+import { vouching } from './signing-keys.ts'
 
 export type OwnedLedger = {
   store: BlobStore
   ledger: LedgerWriter
-  trust: TrustRoot
+  signer: SignerClient
   /** The newest signed word that the log is so now. */
   freshness: () => Promise<string>
   /** Logs what somebody else signed. */
@@ -42,10 +43,11 @@ export async function openOwnedLedger({
     origin: trust.origin,
     timeoutMs: 10_000,
   })
-  const ledger = openLedger({ store, head, signer, trust, logger, crashPoint })
+  const root = await pinnedRoot(paths, trust, config.root)
+  const ledger = openLedger({ store, head, signer, trust, root, logger, crashPoint })
   await ledger.complete()
-  await ledger.refresh()
-  await recordRoles(ledger, trust, logger)
+  // Ends a rotation that was interrupted, too: the signer hears what the log says of its keys.
+  await ledger.changeRoles(vouching(ledger))
   const fresh = sayFresh({
     ledger,
     signer,
@@ -56,7 +58,7 @@ export async function openOwnedLedger({
   return {
     store,
     ledger,
-    trust,
+    signer,
     freshness: fresh.newest,
     log: async (request) =>
       ledger.logForeign(contentOf(request), await readLogKeys(config.logKeys)),
@@ -65,15 +67,6 @@ export async function openOwnedLedger({
       lock.release()
     },
   }
-}
-
-async function recordRoles(ledger: LedgerWriter, trust: TrustRoot, logger: Logger): Promise<void> {
-  if (ledger.ledger().size > 0) return
-  const { index } = await ledger.decide({
-    id: `roles ${trust.origin}`,
-    signable: { kind: 'roles', time: new Date().toISOString(), trust },
-  })
-  logger.info({ index, origin: trust.origin }, 'a new log begins with the list of roles')
 }
 
 /** Rekor v2's request as what a leaf is made of. */

@@ -1,7 +1,6 @@
 import type { Client } from '@temporalio/client'
 import type { Webhooks } from '../api/ports.ts'
 import { createApi } from '../api/server.ts'
-import { admissibleAnywhere } from '../domain/ledger.ts'
 import { servesDenied } from '../domain/plan-return.ts'
 import { credentialAccess } from '../registry/access.ts'
 import { createRegistry, type Registry } from '../registry/server.ts'
@@ -15,6 +14,7 @@ import { createLogs } from './logs.ts'
 import { createOperations } from './operations.ts'
 import { packageVersion } from './package-version.ts'
 import { runProcess, type ProcessContext } from './process.ts'
+import { createRegistryAdmission } from './registry-admission.ts'
 import { readRepositories } from './repositories.ts'
 import { openCredentials, openToken, writeDockerConfig } from './secrets.ts'
 import { openOwnedLedger, type OwnedLedger } from './server-ledger.ts'
@@ -22,6 +22,7 @@ import { openServerIndex, type ServerIndex } from './server-index.ts'
 import { createServerViews } from './server-views.ts'
 import { connectClient, createWorker, installRuntime, workerIn } from './temporal.ts'
 import { setRetention } from './temporal-retention.ts'
+import { createSigningKeys } from './signing-keys.ts'
 import { createWatches } from './watches.ts'
 import { createWebhooks } from './webhooks.ts'
 
@@ -66,6 +67,7 @@ await runProcess('server', async (context) => {
     views: createServerViews({ context, owned, history: index.history, engine, version }),
     logs: createLogs(config, operations.get),
     ledger: { ...index.files, freshness: owned.freshness, log: owned.log },
+    signingKeys: createSigningKeys(owned),
   })
   await wakeOpenChanges(owned, engine)
   await api.listen({ host: '127.0.0.1', port: config.ports.api })
@@ -145,9 +147,6 @@ async function openRegistry(
       { kind: 'reader', username: 'reader', password: reader },
       { kind: 'host', username: 'host', password: host },
     ]),
-    admissible: async () => {
-      const known = await ledger.refresh()
-      return (digest) => admissibleAnywhere(known, digest)
-    },
+    admissible: createRegistryAdmission(ledger),
   })
 }

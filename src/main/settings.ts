@@ -78,6 +78,11 @@ export const settings = {
     standard: 'none',
     form: folder,
   },
+  KILN_ROOT: {
+    about: "fingerprint of the root that must have made the log's roles, sha256:<64 hex>",
+    standard: 'the one that the home saw first, in its file pinned-root',
+    form: z.string().regex(/^sha256:[0-9a-f]{64}$/, 'wanted sha256:<64 hex>'),
+  },
   KILN_TEMPLATES: { about: 'folder of templates', standard: 'templates/ of Kiln', form: folder },
   KILN_REPOSITORIES: {
     about: 'folders whose repositories may be read as files, joined by :',

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
-import { openKeys, trustRootOf } from '../../signing/keys.ts'
 import { startSigner } from '../../signing/signer-server.ts'
 import { writeTrust } from '../../signing/trust-files.ts'
+import type { TrustRoot } from '../../signing/trust.ts'
 import { KilnError } from '../domain/error.ts'
 import { diskError } from '../store/disk-error.ts'
 import { lockFolder } from '../store/folder-lock.ts'
@@ -9,14 +9,14 @@ import type { Paths } from './paths.ts'
 import { runProcess } from './process.ts'
 
 // The signer: the only process that reads the signing keys. It writes their public half for everyone,
-// before it answers.
+// before it answers and whenever the log has another list of roles.
 await runProcess('signer', async ({ config: { origin }, paths, logger, crashPoint }) => {
   await demandKeysOfLog(paths)
-  await writeTrust(paths.trust, trustRootOf(await openKeys(paths.keys, origin), origin))
   const options = {
     directory: paths.keys,
     origin,
     lock: lockFolder,
+    onRoles: (trust: TrustRoot) => writeTrust(paths.trust, trust),
     diskError,
     now: () => new Date(),
     socket: paths.signerSocket,

@@ -14,7 +14,7 @@ export type FreshnessDependencies = {
   /** Asks the server for its newest statement, as JSON. Throws `not_fresh` when it does not answer. */
   ask: () => Promise<unknown>
   /** Throws `verification_failed` unless it is signed, whole and of this log. */
-  verify: (bundle: unknown) => Told
+  verify: (bundle: unknown) => Promise<Told>
   /** The log as this host reads it now. */
   log: () => Promise<{
     /** Null: it is not that long. */
@@ -68,7 +68,7 @@ export async function openFreshness(dependencies: FreshnessDependencies): Promis
     let told: Told | null = null
     try {
       const bundle = await dependencies.ask()
-      told = dependencies.verify(bundle)
+      told = await dependencies.verify(bundle)
       await demandTrue(dependencies, told)
       held = await keepNewer(dependencies, { held, told, bundle })
       trouble = null
@@ -172,7 +172,7 @@ const heldForm = z.strictObject({ version: z.literal(1), bundle: z.unknown() })
 async function readHeld({ files, verify, logger }: FreshnessDependencies): Promise<Told | null> {
   try {
     const text = await readFile(files.memory, 'utf8').catch(() => null)
-    return text === null ? null : verify(heldForm.parse(JSON.parse(text)).bundle)
+    return text === null ? null : await verify(heldForm.parse(JSON.parse(text)).bundle)
   } catch (error) {
     logger.warn({ err: error }, 'what the server said of the log before cannot be read')
     return null

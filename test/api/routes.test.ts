@@ -11,6 +11,7 @@ const params = {
   digest: testDigest('a1'),
   id: 'build.x',
   '*': '0/000',
+  role: 'promote',
 }
 
 const bodies: Partial<Record<RouteName, object>> = {
@@ -33,6 +34,7 @@ const bodies: Partial<Record<RouteName, object>> = {
   cancel: {},
   startWatch: { repository: '/srv/hello' },
   reindex: {},
+  rotateSigningKey: { replaces: testDigest('dd') },
 }
 
 let ports: ReturnType<typeof memoryPorts>

@@ -5,6 +5,7 @@ import { createAdmission } from '../../src/main/admission.ts'
 import { loadConfig } from '../../src/main/config.ts'
 import { openLedgerView } from '../../src/main/ledger-view.ts'
 import { localVerify } from '../../src/main/local-verify.ts'
+import { readTrust } from '../../signing/trust-files.ts'
 import { fsck } from '../../src/ledger/fsck.ts'
 import { toFailure } from '../../src/main/failure.ts'
 import { openFolderHead } from '../../src/store/folder-head.ts'
@@ -18,7 +19,7 @@ const config = loadConfig({ KILN_HOME: home, KILN_ORIGIN: origin }, '/')
 const prod = environmentName('hello', 'prod')
 
 const view = await openLedgerView(config.paths, pino({ level: 'silent' }))
-const { store, trust, reader } = view
+const { store, reader } = view
 const ledger = await reader.refresh()
 const { active } = environmentOf(ledger, prod)
 if (active === null) throw new Error('nothing is active')
@@ -40,7 +41,11 @@ const [denied] = ledger.denied.keys()
 const said = {
   ledger: plainLedger(ledger),
   facts: reader.facts(),
-  fsck: await fsck({ store, head: openFolderHead({ root: config.paths.store }), trust }),
+  fsck: await fsck({
+    store,
+    head: openFolderHead({ root: config.paths.store }),
+    trust: await readTrust(config.paths.trust),
+  }),
   verify: await localVerify(config, prod),
   active: await judged(digest),
   denied: denied === undefined ? 'none' : await judged(denied),

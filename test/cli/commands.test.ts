@@ -46,6 +46,8 @@ const examples: Record<string, readonly string[]> = {
   operations: [],
   follow: ['promotion.known'],
   cancel: ['promotion.known'],
+  'signing list': [],
+  'signing rotate': ['promote'],
   verify: ['hello/prod'],
   evidence: ['hello/prod'],
   fsck: [],

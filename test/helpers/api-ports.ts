@@ -176,7 +176,7 @@ export function memoryPorts() {
 
   const ports: Pick<
     ApiDeps,
-    'operations' | 'watches' | 'webhooks' | 'views' | 'logs' | 'ledger' | 'requests'
+    'operations' | 'watches' | 'webhooks' | 'views' | 'logs' | 'ledger' | 'signingKeys' | 'requests'
   > = {
     operations: {
       startBuild: async (asked, input) => begin('startBuild', asked, input),
@@ -285,9 +285,20 @@ export function memoryPorts() {
         what.endsWith('.json') ? JSON.stringify({ file: what }) : `the ${what}\n`,
       reindex: async () => ({ entries: 7, digest: testDigest('cc') }),
     },
+    signingKeys: {
+      list: async () => [signingKey],
+      rotate: async (_asked, { role }) => [{ ...signingKey, role }],
+    },
     requests: memoryRequests(),
   }
   return { ...ports, state, progress, current }
+}
+
+const signingKey = {
+  role: 'promote' as const,
+  fingerprint: testDigest('dd'),
+  from: 0,
+  to: null,
 }
 
 function paged<T>(items: T[], { limit, cursor }: PageRequest) {

@@ -1,13 +1,13 @@
 import { decideCheckpoint, type CheckpointState } from '../../signing/checkpoint-state.ts'
-import { openCheckpointSigner } from '../../signing/checkpoint-signer.ts'
 import { signCheckpoint } from '../../signing/checkpoint.ts'
 import { openKeys, trustRootOf, type SignerKeys } from '../../signing/keys.ts'
 import { signPayload } from '../../signing/sign.ts'
-import { statementBytes } from '../../signing/statements.ts'
-import type { TrustRoot } from '../../signing/trust.ts'
+import { openSigner } from '../../signing/signer.ts'
+import { buildStatement, statementBytes } from '../../signing/statements.ts'
+import { derOf, type TrustRoot } from '../../signing/trust.ts'
 import { toBase64 } from '../../signing/base64.ts'
 import { diskError } from '../../src/store/disk-error.ts'
-import { roleOf } from '../../src/domain/role.ts'
+import { roleOf, type Role } from '../../src/domain/role.ts'
 import type { SignerPort } from '../../src/ledger/ledger-writer.ts'
 import { memoryKeys } from './signed-log.ts'
 
@@ -23,6 +23,7 @@ export type TestSigner = SignerPort & {
 /** The signer's rules in this process, nothing on disk. */
 export function memorySigner(keys: SignerKeys = memoryKeys()): TestSigner {
   const notes: string[] = []
+  let rolesAt = -1
   let state: CheckpointState = { origin, last: null }
   return {
     trust: trustRootOf(keys, origin),
@@ -31,6 +32,10 @@ export function memorySigner(keys: SignerKeys = memoryKeys()): TestSigner {
     sign: (signable) =>
       signPayload(statementBytes(signable, origin), keys.roles[roleOf[signable.kind]]),
     lastCheckpoint: async () => state.last,
+    rolesAt: async () => rolesAt,
+    async takeRoles(bundle) {
+      rolesAt = Number(bundle.verificationMaterial.tlogEntries[0].logIndex)
+    },
     async checkpoint(request) {
       const decision = decideCheckpoint(state, request)
       if (decision.kind === 'refused') return { ...decision, last: state.last }
@@ -44,16 +49,38 @@ export function memorySigner(keys: SignerKeys = memoryKeys()): TestSigner {
   }
 }
 
+export type FolderSigner = SignerPort & {
+  /** The log's key never changes. */
+  keys: Pick<SignerKeys, 'log'>
+  readonly trust: TrustRoot
+  nextKey: (role: Role) => Promise<Uint8Array>
+}
+
+/** Tests own their folders alone. */
+const lock = async () => ({ release: () => {} })
+const now = () => new Date()
+
 /** The signer over a folder of keys, as its own process would be: it survives this one. */
-export async function folderSigner(directory: string): Promise<Omit<TestSigner, 'notes'>> {
-  const keys = await openKeys(directory, origin)
-  const signer = openCheckpointSigner({ directory, origin, logKey: keys.log, diskError })
+export async function folderSigner(
+  directory: string,
+  crashPoint?: (name: string) => void,
+): Promise<FolderSigner> {
+  const crash = crashPoint === undefined ? {} : { crashPoint }
+  const signer = await openSigner({ directory, origin, lock, now, diskError, ...crash })
+  const { log } = await openKeys(directory, origin)
   return {
-    trust: trustRootOf(keys, origin),
-    keys,
-    sign: (signable) =>
-      signPayload(statementBytes(signable, origin), keys.roles[roleOf[signable.kind]]),
-    lastCheckpoint: async () => signer.last(),
-    checkpoint: async (request) => signer.sign(request),
+    keys: { log },
+    get trust() {
+      return signer.history().trust
+    },
+    async sign(signable) {
+      const statement = buildStatement(signable, origin)
+      return (await signer.sign({ kind: signable.kind, statement })).bundle
+    },
+    lastCheckpoint: async () => signer.lastCheckpoint(),
+    checkpoint: async (request) => signer.checkpoint(request),
+    rolesAt: async () => signer.history().at,
+    takeRoles: async (bundle) => void (await signer.takeRoles(bundle)),
+    nextKey: async (role) => derOf((await signer.nextKey({ role })).publicKey),
   }
 }

@@ -3,187 +3,20 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { delimiter, dirname, join } from 'node:path'
 import { tmpdir } from 'node:os'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { envelopeOf, type LoggedBundle } from '../../signing/bundle.ts'
-import { digestOf, digestOfJson } from '../../signing/canonical.ts'
-import { signCheckpoint } from '../../signing/checkpoint.ts'
-import { leafOfEnvelope } from '../../signing/leaf.ts'
-import { leafHash, rootOf } from '../../signing/merkle.ts'
-import type { Signable } from '../../signing/statement.ts'
-import { currentKey, derOf } from '../../signing/trust.ts'
-import { verifyBundle } from '../../signing/verify.ts'
-import type { Digest } from '../../src/domain/digest.ts'
-import { environmentOf, foldAll } from '../../src/domain/ledger.ts'
-import type { EnvironmentName } from '../../src/domain/name.ts'
-import { roleOf } from '../../src/domain/role.ts'
-import type { ChangeKind, Fact, FactOf } from '../../src/domain/statement.ts'
+import { withNextKey } from '../../signing/role-history.ts'
+import { currentKey, fingerprintOf } from '../../signing/trust.ts'
+import { environmentOf } from '../../src/domain/ledger.ts'
+import type { Fact, FactOf } from '../../src/domain/statement.ts'
 import { names, statementName } from '../../src/ledger/evidence/format.ts'
 import { judgeEvidence, rootFingerprints } from '../../src/ledger/evidence/judge.ts'
-import { packEvidence } from '../../src/ledger/evidence/pack.ts'
 import { readEvidence } from '../../src/ledger/evidence/read.ts'
 import { readTar } from '../../src/oci/tar-reader.ts'
 import { writeTar, type TarOutput } from '../../src/oci/tar-writer.ts'
+import { Story } from '../helpers/evidence-story.ts'
 import { findTool } from '../helpers/find-tool.ts'
-import { hash } from '../helpers/facts.ts'
-import { signedLog } from '../helpers/signed-log.ts'
 import { example } from '../signing/examples.ts'
 
 const time = '2026-01-01T00:00:00Z'
-const policy = Buffer.from('policy')
-
-/** A log with real signatures, and what its store holds. */
-class Story {
-  readonly log = signedLog('kiln.local')
-  readonly facts: Fact[] = []
-  readonly blobs = new Map<Digest, Uint8Array>([[digestOf(policy), policy]])
-  readonly root = rootFingerprints(this.log.trust)[0]!
-
-  async say(signable: Signable): Promise<Fact> {
-    const bundle = await this.log.add(signable)
-    const { fact } = verifyBundle(bundle, this.log.trust, { kind: signable.kind })
-    this.facts.push(fact)
-    return fact
-  }
-
-  blob(text: string): Digest {
-    const bytes = Buffer.from(text)
-    this.blobs.set(digestOf(bytes), bytes)
-    return digestOf(bytes)
-  }
-
-  get ledger() {
-    return foldAll(this.facts)
-  }
-
-  async seal(name: string): Promise<Digest> {
-    const artifact = this.blob(`manifest ${name}`)
-    const { leaf: provenance } = await this.say({ ...example('provenance'), artifact })
-    const { leaf: sbom } = await this.say({ ...example('sbom'), artifact })
-    const pipeline = ['dev', 'prod'].map((environment) => ({
-      environment,
-      definition: this.blob(`definition ${environment}`),
-      instances: { min: 1, max: 2 },
-      automatic: false,
-    }))
-    await this.say({
-      kind: 'sealed',
-      time,
-      artifact,
-      body: {
-        state: 'sealed',
-        build: `build:${hash(name)}`,
-        app: 'hello',
-        source: {
-          repository: '/r',
-          commit: hash(name).slice(0, 40),
-          tree: hash(name).slice(0, 40),
-          committedAt: 1,
-          subject: name,
-        },
-        template: { name: 'node-service', lock: digestOf(Buffer.from('lock')) },
-        provenance,
-        sbom,
-        files: this.blob(`files ${name}`),
-        specification: this.blob(`kiln.yaml ${name}`),
-        pipeline,
-      },
-    })
-    return artifact
-  }
-
-  async promote(
-    environment: EnvironmentName,
-    digest: Digest,
-    changeKind: ChangeKind = 'promotion',
-  ): Promise<FactOf<'key'>> {
-    const state = environmentOf(this.ledger, environment)
-    const definition = this.blob(`definition ${environment.split('/')[1]}`)
-    const epoch = state.epoch + 1
-    const common = { environment, epoch }
-    const plan = digestOfJson('plan')
-    const served = state.active?.body
-    const rollbackTo =
-      served === undefined ? null : { sequence: served.sequence, digest: served.digest }
-    await this.say({
-      kind: 'change',
-      time,
-      body: {
-        ...common,
-        tip: state.tip,
-        change: `change.${epoch}`,
-        changeKind,
-        target: { digest, definition },
-        instances: 1,
-        from: null,
-        rollbackTo,
-        reason: 'test',
-        requestedBy: 'ann',
-        plan,
-      },
-    })
-    const sealed = this.ledger.sealed.get(digest)!.body
-    const key = await this.say({
-      ...example('key'),
-      time,
-      policy: { name: 'promotion', digest: digestOf(policy) },
-      body: {
-        ...common,
-        sequence: state.sequence + 1,
-        previous: state.lastKey,
-        rollbackTo,
-        digest,
-        definition,
-        template: sealed.template.lock,
-        commit: sealed.source.commit,
-        requestedBy: 'ann',
-        approvedBy: [],
-        plan,
-      },
-    })
-    await this.say({
-      kind: 'activation',
-      time,
-      artifact: digest,
-      body: {
-        ...common,
-        change: `change.${epoch}`,
-        outcome: 'active',
-        key: key.leaf,
-        serving: null,
-        instances: [],
-        failure: null,
-      },
-    })
-    return key as FactOf<'key'>
-  }
-
-  async evidence(key: FactOf<'key'>): Promise<Uint8Array> {
-    const { log, blobs } = this
-    const all = Array.from({ length: log.size() }, (_, n) => log.bundleAt(n))
-    const entries = all.map((bundle) => leafOf(bundle, this))
-    const checkpoint = signCheckpoint(
-      { origin: log.trust.origin, size: entries.length, root: rootOf(entries.map(leafHash)) },
-      log.keys.log,
-    )
-    const source = {
-      trust: log.trust,
-      facts: this.facts,
-      ledger: this.ledger,
-      checkpoint,
-      entries,
-      bundleOf: async (leaf: string) =>
-        log.bundleAt(this.facts.find((fact) => fact.leaf === leaf)!.index),
-      blob: async (digest: Digest) => blobs.get(digest),
-      policies: [{ digest: digestOf(policy), bytes: policy }],
-    }
-    return (await packEvidence(source, key, new Date(time))).bytes
-  }
-}
-
-function leafOf(bundle: LoggedBundle, { log, facts }: Story): Uint8Array {
-  const index = Number(bundle.verificationMaterial.tlogEntries[0].logIndex)
-  const role = roleOf[facts[index]!.kind]
-  return leafOfEnvelope(envelopeOf(bundle), derOf(currentKey(log.trust, role).publicKey))
-}
 
 async function judged(bytes: Uint8Array, root: string | null) {
   const { checks } = judgeEvidence(await readEvidence(stream(bytes)), root)
@@ -385,6 +218,58 @@ test('a denied artifact, and a promotion past an environment, are refused', asyn
   expect(await failures(await other.evidence(skipped), other.root)).toEqual(['proved before'])
   await other.say({ ...example('denial'), artifact: one })
   expect(await failures(await other.evidence(skipped), other.root)).toContain('not denied')
+})
+
+async function rotated(): Promise<Story> {
+  const own = new Story()
+  await own.say({ kind: 'roles', time, trust: own.log.trust })
+  const one = await own.seal('one')
+  await own.promote('hello/dev', one)
+  await own.follow('promote')
+  await own.follow('root')
+  await own.promote('hello/prod', one)
+  return own
+}
+const keyIn = ({ ledger }: Story) => environmentOf(ledger, 'hello/prod').active!
+
+describe('after signing keys were followed by others', () => {
+  test('whoever pinned the first root, or a later one that vouched for the list, has all checks', async () => {
+    const own = await rotated()
+    const next = fingerprintOf(currentKey(own.log.trust, 'root'))
+    expect(next).not.toBe(own.root)
+    expect(await failures(await own.evidence(keyIn(own)), own.root)).toEqual([])
+    expect(await failures(await own.evidence(keyIn(own)), next)).toEqual(['roles'])
+    await own.list(own.log.trust)
+    expect(await failures(await own.evidence(keyIn(own)), next)).toEqual([])
+  })
+
+  test('a log by another root does not pass for naming the pinned one', async () => {
+    const own = await rotated()
+    const victim = currentKey(story.log.trust, 'root')
+    const at = own.log.size()
+    await own.list(withNextKey(own.log.trust, { ...victim, validFrom: at + 1 }, at))
+    expect(rootFingerprints(own.log.trust)).toContain(story.root)
+    expect(await failures(await own.evidence(keyIn(own)), story.root)).toEqual(['roles'])
+  })
+
+  test('a list of roles that was left out is missed, trust/roles.json put back to the one before', async () => {
+    const own = await rotated()
+    const before = own.log.trust
+    await own.follow('build')
+    const bytes = await own.evidence(keyIn(own))
+    const less = await changed(await without(bytes, own.facts.at(-1)!), (name, content) =>
+      name === names.trust ? Buffer.from(JSON.stringify(before)) : content,
+    )
+    expect(await failures(less, own.root)).toEqual(['roles'])
+  })
+
+  test('what a deny key said after its range had ended counts for nothing, and is not missed', async () => {
+    const own = await rotated()
+    const old = own.log.keys.roles.deny
+    await own.follow('deny')
+    await own.log.add(example('denial'), old)
+    expect(await failures(await own.evidence(keyIn(own)), own.root)).toEqual([])
+  })
 })
 
 test("another log's key, log, or statements do not fit in", async () => {

@@ -7,11 +7,12 @@ import { signCheckpoint } from '../../signing/checkpoint.ts'
 import { freshnessBytes, type Freshness } from '../../signing/freshness.ts'
 import { signPayload } from '../../signing/sign.ts'
 import { startSigner, type SignerServer } from '../../signing/signer-server.ts'
-import { signerClient } from '../../signing/signer-client.ts'
+import { signerClient, type SignerClient } from '../../signing/signer-client.ts'
 import { openKeys } from '../../signing/keys.ts'
 import { openLedger, type LedgerWriter } from '../../src/ledger/ledger-writer.ts'
 import { openLedgerReader } from '../../src/ledger/ledger-reader.ts'
 import { createAdmission } from '../../src/main/admission.ts'
+import { createSigningKeys } from '../../src/main/signing-keys.ts'
 import { loadConfig } from '../../src/main/config.ts'
 import { readHostAlarm } from '../../src/main/host-alarm.ts'
 import { openHostFreshness } from '../../src/main/host-freshness.ts'
@@ -31,6 +32,7 @@ const minute = 60_000
 
 let folder: string
 let signer: SignerServer
+let client: SignerClient
 let ledger: LedgerWriter
 let api: Awaited<ReturnType<typeof startTestApi>>
 let line: TcpProxy
@@ -50,7 +52,7 @@ beforeEach(async () => {
   hostAhead = 0
   const at = { directory: join(folder, 'keys'), socket: join(folder, 'signer.sock'), origin }
   signer = await startSigner({ ...at, lock: lockFolder, now: serverNow, logger })
-  const client = signerClient({ ...at, timeoutMs: 30_000 })
+  client = signerClient({ ...at, timeoutMs: 30_000 })
   const place = { root: join(folder, 'store') }
   const stores = { store: openFolderStore(place), head: openFolderHead(place) }
   ledger = openLedger({ ...stores, signer: client, trust: signer.trust, logger })
@@ -82,9 +84,9 @@ async function startHost(store = join(folder, 'store')) {
   const stores = { store: openFolderStore(place), head: openFolderHead(place) }
   const reader = openLedgerReader({ ...stores, trust, logger })
   await reader.refresh()
-  const fresh = await openHostFreshness(config, { trust, reader }, { logger, now: hostNow })
+  const fresh = await openHostFreshness(config, { reader }, { logger, now: hostNow })
   const memory = { deny: async () => undefined, demandFresh: fresh.demand }
-  const admission = createAdmission({ store: stores.store, trust, reader }, memory)
+  const admission = createAdmission({ store: stores.store, reader }, memory)
   const start = () => admission.check(asked)
   return { ...fresh, start }
 }
@@ -205,6 +207,24 @@ test.each<[string, () => Promise<string>, RegExp]>([
   await expect(host.start()).rejects.toMatchObject(notFresh)
   stop.abort()
   await watching
+})
+
+test('a record key that was followed vouches no more, and a host hears the new one at once', async () => {
+  const host = await startHost()
+  await host.demand()
+  const old = await answer()
+  const signing = createSigningKeys({ ledger, signer: client })
+  const before = (await signing.list()).find(({ role }) => role === 'record')!
+  const by = { id: '0'.repeat(32), principal: { name: 'ann', kind: 'token' } } as const
+  await signing.rotate(by, { role: 'record', replaces: before.fingerprint })
+  serverAhead = 16 * minute
+  hostAhead = 16 * minute
+  await expect(host.start()).rejects.toMatchObject(judged)
+  hostAhead = 0
+  serverAhead = 0
+  answer = async () => old
+  await rm(join(paths().host), { recursive: true })
+  await expect((await startHost()).start()).rejects.toMatchObject(notFresh)
 })
 
 test('what nobody signed, on the way between the two, is no news', async () => {

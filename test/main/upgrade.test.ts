@@ -25,6 +25,7 @@ import { loadConfig } from '../../src/main/config.ts'
 import { edgePathsOf } from '../../src/main/edge-paths.ts'
 import { openLedgerView } from '../../src/main/ledger-view.ts'
 import { localVerify } from '../../src/main/local-verify.ts'
+import { createRegistryAdmission } from '../../src/main/registry-admission.ts'
 import { openCredentials } from '../../src/main/secrets.ts'
 import { readState as readSupervisor } from '../../src/main/supervisor/state.ts'
 import { decide } from '../../src/promote/activities.ts'
@@ -76,7 +77,11 @@ describe.each(releases)('the home of %s', (release) => {
     const view = await openLedgerView(paths, logger)
     const ledger = await view.reader.refresh()
     const head = openFolderHead({ root: paths.store })
-    const { problems, entries } = await fsck({ store: view.store, head, trust: view.trust })
+    const { problems, entries } = await fsck({
+      store: view.store,
+      head,
+      trust: view.reader.trust(),
+    })
     expect(problems).toEqual([])
     expect(entries).toBe(ledger.size)
     return { ...view, ledger, facts: view.reader.facts() }
@@ -115,9 +120,20 @@ describe.each(releases)('the home of %s', (release) => {
     },
   )
 
+  test('the registry serves hosts what its keys admit, and not what was denied', async () => {
+    const { ledger, reader } = await openView((await home()).paths)
+    const serves = await createRegistryAdmission(reader)()
+    const active = [dev, prod].map((name) => environmentOf(ledger, name).active!.body.digest)
+    expect(active.map((digest) => serves(digest))).toEqual([true, true])
+    expect(expected.denied.map((digest) => serves(digest))).toEqual(
+      expected.denied.map(() => false),
+    )
+    expect(expected.denied).not.toEqual([])
+  })
+
   test('its host goes on where it was', async () => {
     const { paths } = await home()
-    const { ledger, store, trust, reader } = await openView(paths)
+    const { ledger, store, reader } = await openView(paths)
     const fence = await openFence({ folder: paths.host })
     onTestFinished(() => fence.close())
     expect(fence.environments()).toHaveLength(expected.host.length)
@@ -132,7 +148,7 @@ describe.each(releases)('the home of %s', (release) => {
     const { active } = environmentOf(ledger, prod)
     const { digest, definition, epoch, sequence } = active!.body
     const admission = createAdmission(
-      { store, trust, reader },
+      { store, reader },
       { deny: fence.deny, demandFresh: async () => undefined },
     )
     const seen = { epoch, sequence }

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { bundleBytes, withoutLogEntry, type LoggedBundle } from '../../signing/bundle.ts'
 import { canonicalJson, digestOf } from '../../signing/canonical.ts'
 import { cosignCommand } from '../../signing/cosign.ts'
-import { writeTrust } from '../../signing/trust-files.ts'
+import { publicKeyFile, writeTrust } from '../../signing/trust-files.ts'
 import { verifyBundle } from '../../signing/verify.ts'
 import { findTool } from '../helpers/find-tool.ts'
 import { signedLog, type SignedLog } from '../helpers/signed-log.ts'
@@ -111,6 +111,28 @@ test('cosign refuses a flipped byte, another key, another log and no log entry',
   expect(results.map((result) => result.exitCode === 0)).toEqual(results.map(() => false))
 })
 
+test('after a rotation cosign accepts old keys by the old key, new ones by the new one, never crosswise', async () => {
+  const own = signedLog()
+  const key = example('key')
+  await own.add({ ...key, body: { ...key.body, digest } })
+  await own.rotate('promote')
+  await own.add({ ...key, body: { ...key.body, digest, sequence: key.body.sequence + 1 } })
+  await writeTrust(join(folder, 'rotated'), own.trust)
+  const [before, after] = [bundleBytes(own.bundleAt(0)), bundleBytes(own.bundleAt(2))]
+  const [old, now] = own.trust.roles
+    .filter(({ role }) => role === 'promote')
+    .map((one) => `rotated/${publicKeyFile(one)}`)
+  expect(now).toBe('rotated/promote.pub')
+  const verdicts = [
+    await verifyBlob(before, old, 'rotated'),
+    await verifyBlob(after, now, 'rotated'),
+    await verifyBlob(before, now, 'rotated'),
+    await verifyBlob(after, old, 'rotated'),
+  ]
+  expect(verdicts.map(({ exitCode }) => exitCode === 0)).toEqual([true, true, false, false])
+  for (const index of [0, 2]) verifyBundle(own.bundleAt(index), own.trust, { kind: 'key' })
+})
+
 test('the printed line verifies the key on a registry that wants a sign-in', async () => {
   const registry = await tinyRegistry(bundleBytes(bundle), 'kiln:secret', artifact)
   try {
@@ -123,7 +145,12 @@ test('the printed line verifies the key on a registry that wants a sign-in', asy
     )
     const reference = `${host}/hello@${digest}`
     const line = (trust: string) =>
-      cosignCommand({ trust: join(folder, trust), reference, dockerConfig: config })
+      cosignCommand({
+        trust: join(folder, trust),
+        key: 'promote.pub',
+        reference,
+        dockerConfig: config,
+      })
     expect(line('trust')).toMatch(/^DOCKER_CONFIG='[^']+' cosign verify-attestation --key /)
     expect(line('trust')).not.toContain('insecure')
     const run = (command: string) => {

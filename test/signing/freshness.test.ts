@@ -94,7 +94,7 @@ test('the signer vouches for the tree that it signed last, and for now alone', a
   const signed = signer.checkpoint({ origin, size: 1, root: toBase64(root), proof: [] })
   if (signed.kind === 'refused') throw new Error(signed.message)
   const now = { ...freshness, checkpoint: signed.note }
-  expect(verifyFreshness(await signer.freshness(now), signer.trust)).toMatchObject(now)
+  expect(verifyFreshness(await signer.freshness(now), signer.history().trust)).toMatchObject(now)
   for (const wrong of ['2026-11-28T02:58:00.000Z', '2026-11-28T03:02:00.000Z']) {
     await expect(signer.freshness({ ...now, time: wrong })).rejects.toThrow('is not now')
   }

@@ -286,6 +286,7 @@ test('trust is written for people and programs, and read back', async () => {
     [
       ...roles.map((role) => `${role}.pub`),
       'log.vkey',
+      'retired',
       'roles.json',
       'trusted_root.json',
     ].toSorted(),

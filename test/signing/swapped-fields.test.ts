@@ -49,7 +49,13 @@ async function scene(keys = memoryKeys()) {
     keyTo('hello/prod', { digest: digestOfHex('2'.repeat(64)), definition }),
   )
   const otherKind = await say(log, facts, { ...example('denial'), artifact: digest, app: 'other' })
-  return { log, facts, x, elsewhere, otherDigest, otherKind }
+  const other = keyTo('hello/prod', { digest: digestOfHex('3'.repeat(64)), definition })
+  const later = await log.add({ ...other, body: { ...other.body, sequence: 2, epoch: 2 } })
+  const old = await log.rotate('promote')
+  // The same words as X's, of the next sequence, and by a key whose time is over.
+  const byNext = await log.add(keyTo('hello/prod'))
+  const outOfRange = await log.add(keyTo('hello/prod'), old)
+  return { log, facts, x, elsewhere, otherDigest, otherKind, later, byNext, outOfRange }
 }
 
 let here: Awaited<ReturnType<typeof scene>>
@@ -63,21 +69,26 @@ beforeAll(async () => {
     'a key of another environment': here.elsewhere,
     'a key for another digest': here.otherDigest,
     'a denial': here.otherKind,
+    'a key of a later sequence': here.later,
+    'a key of the same words by the key that followed': here.byNext,
+    'a key of the same words by the old key, logged after its range': here.outOfRange,
     'the same statement, logged again elsewhere by the same signers': samePeople.x,
     "another Kiln's key of the same words": (await scene()).x,
   }
 })
 
-function judge(bundle: unknown): string {
+function ask(bundle: unknown, change: Partial<KeyQuestion> = {}) {
   const facts = here.facts.filter(({ kind }) => kind !== 'denial')
-  const question: KeyQuestion = {
+  return verifyKey({
     bundle,
     trust: here.log.trust,
     expected: { environment: 'hello/prod', digest, definition },
     facts: { ledger: foldAll(facts), minSequence: 1 },
-  }
-  return verifyKey(question).verdict
+    ...change,
+  })
 }
+
+const judge = (bundle: unknown): string => ask(bundle).verdict
 
 function parts(value: Json, path: Path = []): Path[] {
   if (typeof value !== 'object' || value === null) return [path]
@@ -114,10 +125,50 @@ test('X itself is admissible', () => {
   expect(judge(here.x)).toBe('admissible')
 })
 
+/** The question's side of the binding: what the key is held against. Each is changed alone. */
+test('X is refused when what it is held against is another', () => {
+  const [trust, ledger] = [here.log.trust, foldAll(here.facts.filter((f) => f.kind !== 'denial'))]
+  const expected = { environment: 'hello/prod', digest, definition } as const
+  const index = Number(here.x.verificationMaterial.tlogEntries[0].logIndex)
+  const ranged = (range: object) => ({
+    ...trust,
+    roles: trust.roles.map((key, n) => (n === promoteAt ? { ...key, ...range } : key)),
+  })
+  const promoteAt = trust.roles.findIndex(({ role }) => role === 'promote')
+  const otherLog = signedLog('kiln.local').trust.logKey
+  const questions: Record<string, [reason: string, change: Partial<KeyQuestion>]> = {
+    'the range ends before it': ['inclusion', { trust: ranged({ validTo: index }) }],
+    'the range begins after it': ['inclusion', { trust: ranged({ validFrom: index + 1 }) }],
+    'the key has another role': ['role', { trust: ranged({ role: 'deny' }) }],
+    'the key is in two roles': [
+      'signature',
+      {
+        trust: { ...trust, roles: [...trust.roles, { ...trust.roles[promoteAt]!, role: 'test' }] },
+      },
+    ],
+    'the log is another': ['inclusion', { trust: { ...trust, logKey: otherLog } }],
+    'the origin is another': ['role', { trust: { ...trust, origin: 'other.example' } }],
+    'the environment': ['environment', { expected: { ...expected, environment: 'hello/test' } }],
+    'the digest': ['digest', { expected: { ...expected, digest: definition } }],
+    'the definition': ['definition', { expected: { ...expected, definition: digest } }],
+    'a later sequence was seen': ['sequence', { facts: { ledger, minSequence: 2 } }],
+    'the digest is denied': ['not denied', { facts: { ledger: foldAll(here.facts) } }],
+    'the ledger does not have it': ['valid in the ledger', { facts: { ledger: foldAll([]) } }],
+  }
+  const told = Object.entries(questions).map(([what, [, change]]) => {
+    const verdict = ask(here.x, change)
+    return [what, verdict.verdict === 'refused' ? verdict.reason.name : 'admissible']
+  })
+  expect(told).toEqual(Object.entries(questions).map(([what, [reason]]) => [what, reason]))
+})
+
 describe.each([
   'a key of another environment',
   'a key for another digest',
   'a denial',
+  'a key of a later sequence',
+  'a key of the same words by the key that followed',
+  'a key of the same words by the old key, logged after its range',
   'the same statement, logged again elsewhere by the same signers',
   "another Kiln's key of the same words",
 ])('with a part of %s', (name) => {

@@ -42,13 +42,13 @@ const verifyVerb: Verb = (program, run) => {
     .description(
       'verify a digest or a key from this folder alone, or a file of evidence; exit 8 when a check fails',
     )
-    .option('--root <sha256:…>', "the root's fingerprint that a file of evidence must lead to")
+    .option('--root <sha256:…>', "the fingerprint of the root that must have made the log's roles")
     .action(
       run<{ root?: string }>(async (session, { args: [what = ''], options }) => {
         const local = await session.cli.local()
         const report = isFile(what)
           ? await local.judge(what, fingerprintIn(options.root))
-          : await local.verify(what)
+          : await local.verify(what, fingerprintIn(options.root))
         await session.print(report, () => showVerified(session, report))
         // A report without a single check proves nothing.
         const passed = report.checks.length > 0 && report.checks.every((check) => check.passed)

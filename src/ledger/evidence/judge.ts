@@ -4,9 +4,17 @@ import { verifyCheckpoint, type Checkpoint } from '../../../signing/checkpoint.t
 import { leafName, parseLeaf } from '../../../signing/leaf.ts'
 import { leafHash, rootOf } from '../../../signing/merkle.ts'
 import { publicKeyOf } from '../../../signing/public-key.ts'
-import { checkTrustRoot, derOf, type TrustRoot } from '../../../signing/trust.ts'
+import { demandRoot, startHistory, takeRoles } from '../../../signing/role-history.ts'
+import {
+  checkTrustRoot,
+  derOf,
+  fingerprintOf,
+  isValidAt,
+  type TrustRoot,
+} from '../../../signing/trust.ts'
 import { verifyBundle, type VerifiedBundle } from '../../../signing/verify.ts'
 import { KilnError } from '../../domain/error.ts'
+import type { Role } from '../../domain/role.ts'
 import type { FactKind } from '../../domain/statement.ts'
 import { derivedFrom } from './derived.ts'
 import { judgeArtifact } from './judge-artifact.ts'
@@ -42,7 +50,7 @@ export function judgeEvidence(
   if (checkpoint === null) return { subject, checks }
   const statements = check('statements', () => verified(evidence, trust, checkpoint))
   if (statements === null) return { subject, checks }
-  check('roles', () => rolesLogged(trust, statements))
+  check('roles', () => rolesLogged(evidence, { trust, root }, statements))
   check('denials', () => denialsComplete(evidence, trust, statements))
   check('for other tools', () => derivedSame(evidence, trust))
   const proven: Proven = { evidence, trust, checkpoint, statements }
@@ -53,11 +61,9 @@ function no(message: string): KilnError {
   return new KilnError('verification_failed', message)
 }
 
-/** SHA-256 of the root key's SPKI; the one thing that a verifier must know beforehand. */
+/** Of the root keys that a list names; one of them is what a verifier must know beforehand. */
 export function rootFingerprints(trust: TrustRoot): readonly string[] {
-  return trust.roles
-    .filter(({ role }) => role === 'root')
-    .map(({ keyHint }) => `sha256:${Buffer.from(keyHint, 'base64').toString('hex')}`)
+  return trust.roles.filter(({ role }) => role === 'root').map(fingerprintOf)
 }
 
 function rootOfTrust(evidence: Evidence, root: string | null) {
@@ -109,33 +115,59 @@ function verified(evidence: Evidence, trust: TrustRoot, checkpoint: Checkpoint) 
   return { value, detail: `${value.length}, each signed by its role, each the log's own entry` }
 }
 
-/** The root key itself said, in the log, who may sign as what. */
-function rolesLogged(trust: TrustRoot, statements: readonly VerifiedBundle[]) {
-  const said = statements.filter(({ signable }) => signable.kind === 'roles').at(-1)
-  if (said?.signable.kind !== 'roles') throw no('no statement of the root says who may sign')
-  if (digestOfJson(said.signable.trust) !== digestOfJson(trust)) {
+/**
+ * The root said in the log who may sign as what: each list follows the one before, none is left out, and
+ * the pinned root signed one of them. That the lists name it proves nothing.
+ */
+function rolesLogged(
+  evidence: Evidence,
+  { trust, root }: { trust: TrustRoot; root: string | null },
+  statements: readonly VerifiedBundle[],
+) {
+  let history = startHistory(trust)
+  for (const { signable, key, index } of statements) {
+    if (signable.kind !== 'roles') continue
+    history = takeRoles(history, { trust: signable.trust, by: key, index })
+  }
+  if (history.at < 0) throw no('no statement of the root says who may sign')
+  if (digestOfJson(history.trust) !== digestOfJson(trust)) {
     throw no(`${names.trust} is not what the root said last`)
   }
-  return { value: true, detail: `as the root said at entry ${said.index}` }
+  demandRoot(history, root ?? '')
+  const { missing } = shownOf('root', { evidence, trust, statements })
+  if (missing !== null) throw no(`entry ${missing} is by the root, and its statement is left out`)
+  return { value: true, detail: `as the root said at entry ${history.at}` }
 }
 
-/** Entries name the key that signed them: one by a deny key without its statement was left out. */
 function denialsComplete(
   evidence: Evidence,
   trust: TrustRoot,
   statements: readonly VerifiedBundle[],
 ) {
-  const denying = new Set(
-    trust.roles.filter(({ role }) => role === 'deny').map(({ publicKey }) => publicKey),
-  )
-  const shown = new Set(statements.map(({ index }) => index))
-  let count = 0
-  for (const [index, entry] of evidence.entries.entries()) {
-    if (!denying.has(signerOf(entry))) continue
-    count += 1
-    if (!shown.has(index)) throw no(`entry ${index} is a denial, and its statement is left out`)
-  }
+  const { count, missing } = shownOf('deny', { evidence, trust, statements })
+  if (missing !== null) throw no(`entry ${missing} is a denial, and its statement is left out`)
   return { value: true, detail: `${count}, none left out` }
+}
+
+/**
+ * Entries name the key that signed them: one by a role's key, in its range, without its statement was left
+ * out. What a key says outside of its range counts for nothing.
+ */
+function shownOf(
+  role: Role,
+  {
+    evidence,
+    trust,
+    statements,
+  }: { evidence: Evidence; trust: TrustRoot; statements: readonly VerifiedBundle[] },
+): { count: number; missing: number | null } {
+  const keys = trust.roles.filter((key) => key.role === role)
+  const shown = new Set(statements.map(({ index }) => index))
+  const own = [...evidence.entries.entries()].flatMap(([index, entry]) => {
+    const signer = signerOf(entry)
+    return keys.some((key) => key.publicKey === signer && isValidAt(key, index)) ? [index] : []
+  })
+  return { count: own.length, missing: own.find((index) => !shown.has(index)) ?? null }
 }
 
 /** What verify.sh hands to other tools is made of what was judged here. */

@@ -3,7 +3,8 @@ import { join } from 'node:path'
 import { verifyCheckpoint } from '../../../signing/checkpoint.ts'
 import { toBase64 } from '../../../signing/base64.ts'
 import { emptyRoot } from '../../../signing/merkle.ts'
-import type { KeyFile } from '../../../signing/keys.ts'
+import { rolesFile } from '../../../signing/key-folder.ts'
+import { demandKeysOf, type KeyFile } from '../../../signing/keys.ts'
 import { publicKeyOf } from '../../../signing/public-key.ts'
 import { derOf, type TrustRoot } from '../../../signing/trust.ts'
 import type { BackupReport, Report } from '../../cli/local-port.ts'
@@ -156,13 +157,17 @@ function checkpointOf(trust: TrustRoot, bytes: Uint8Array | undefined): BackupRe
 async function keysOf({ keys, trust }: BackupInput): Promise<string | null> {
   if (keys === null) return null
   const { folder, passphrase } = keys
-  const names = (await readdir(folder)).filter((name) => name.endsWith('.pem')).toSorted()
+  const names = (await readdir(folder))
+    .filter((name) => name.endsWith('.pem') || name === rolesFile)
+    .toSorted()
   const files = await Promise.all(
     names.map(async (name): Promise<KeyFile> => ({
       name,
       content: await readFile(join(folder, name), 'utf8'),
     })),
   )
+  // A key that was followed while this ran, or is lost, would not open again.
+  demandKeysOf(trust, files)
   return sealKeys(files, { origin: trust.origin, passphrase })
 }
 

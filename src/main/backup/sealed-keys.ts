@@ -31,7 +31,10 @@ type Sealed = z.infer<typeof form>
 const contentForm = z.strictObject({
   version: z.literal(1),
   files: z.array(
-    z.strictObject({ name: z.string().regex(/^[a-z0-9-]{1,60}\.pem$/), content: z.string() }),
+    z.strictObject({
+      name: z.string().regex(/^[a-z0-9-]{1,60}\.(pem|json)$/),
+      content: z.string(),
+    }),
   ),
 })
 

@@ -1,0 +1,48 @@
+import { verifyKey } from '../../signing/verify-key.ts'
+import type { Digest } from '../domain/digest.ts'
+import { admissible, type Admission, type Ledger } from '../domain/ledger.ts'
+import type { EnvironmentName } from '../domain/name.ts'
+import type { LedgerReader } from '../ledger/ledger-reader.ts'
+
+/** How many keys are known to be right; when more are, all are checked again. */
+const kept = 1000
+
+/**
+ * What hosts may pull: what some environment's key lets start now, the key checked as the host itself
+ * checks it. A key is checked once for each list of roles; whether it is still admissible, each time.
+ */
+export function createRegistryAdmission(
+  reader: LedgerReader,
+): () => Promise<(digest: Digest) => boolean> {
+  const right = new Set<string>()
+
+  async function passes(
+    ledger: Ledger,
+    environment: EnvironmentName,
+    { key, digest, definition }: Admission,
+  ): Promise<boolean> {
+    const name = `${reader.roles().at} ${key}`
+    if (right.has(name)) return true
+    const { verdict } = verifyKey({
+      bundle: await reader.bundleOf(key),
+      trust: reader.trust(),
+      expected: { environment, digest, definition },
+      facts: { ledger },
+    })
+    if (verdict === 'refused') return false
+    if (right.size >= kept) right.clear()
+    right.add(name)
+    return true
+  }
+
+  return async () => {
+    const ledger = await reader.refresh()
+    const allowed = new Set<Digest>()
+    for (const environment of ledger.environments.keys()) {
+      for (const one of admissible(ledger, environment)) {
+        if (await passes(ledger, environment, one)) allowed.add(one.digest)
+      }
+    }
+    return (digest) => allowed.has(digest)
+  }
+}
