@@ -82,7 +82,7 @@ describe('fsck', () => {
   })
 
   test.each([
-    ['tile/', 1],
+    ['tile/', 3],
     ['staging/', 13],
     ['bundles/', 29],
     ['blobs/', 1],

@@ -40,7 +40,7 @@ test('each names a test that vitest finds', async () => {
   const files = [...new Set(mutants.map((one) => one.test))]
   // Without static parsing tables have the names of their rows. With `=` after `--json`: vitest would
   // take a file that follows it for the one to write to.
-  const args = ['list', '--staticParse=false', `--json=${list}`, ...files]
+  const args = ['list', '--staticParse=false', '--no-isolate', `--json=${list}`, ...files]
   await execa('vitest', args, { cwd: root, preferLocal: true })
   const found = z
     .array(z.object({ name: z.string(), file: z.string() }))
