@@ -3,7 +3,7 @@ import type { Digest } from '../domain/digest.ts'
 import type { DockerClient } from '../docker/client.ts'
 import { callDocker, statusOf } from '../docker/client.ts'
 import type { BuildOwner } from './names.ts'
-import { labelsOfBuild, madeByBuild } from './names.ts'
+import { labelOfBuilder, labelsOfBuild, madeByBuild } from './names.ts'
 
 const markLabel = 'kiln.building'
 
@@ -57,9 +57,10 @@ export async function isAlone(
   return alone
 }
 
-/** Whether any build is marked, of whatever base. */
-export async function isBuilding(docker: DockerClient): Promise<boolean> {
-  return (await listMarks(docker, JSON.stringify({ label: [markLabel] }))).length > 0
+/** Whether any build of this builder is marked, of whatever base: other Kilns pull under names of their own. */
+export async function isBuilding(docker: DockerClient, builder: string): Promise<boolean> {
+  const label = [markLabel, labelOfBuilder(builder)]
+  return (await listMarks(docker, JSON.stringify({ label }))).length > 0
 }
 
 type Volume = { Name: string; CreatedAt: string }

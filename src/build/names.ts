@@ -14,6 +14,11 @@ export function madeByBuild(owner: BuildOwner): string {
   return JSON.stringify({ label })
 }
 
+/** What all builds of one builder have in common. */
+export function labelOfBuilder(builder: string): string {
+  return `kiln.builder=${builder}`
+}
+
 export const baseRepository = 'kiln/base'
 export const fetchRepository = 'kiln/fetch'
 

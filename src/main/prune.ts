@@ -46,7 +46,7 @@ export async function pruneBuildImages(
   const found = (await ownImages(docker, address)).filter(({ reference }) =>
     own.some((beginning) => reference.startsWith(beginning)),
   )
-  if (found.length === 0 || (await isBuilding(docker))) return []
+  if (found.length === 0 || (await isBuilding(docker, config.hostName))) return []
   return release(
     docker,
     unneeded(found, await neededBases(store, await ledger(), config.keep.good)),

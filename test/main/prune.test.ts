@@ -2,20 +2,25 @@ import { existsSync } from 'node:fs'
 import { mkdir, mkdtemp, rm, utimes, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { canonicalJson } from '../../signing/canonical.ts'
+import { markBuild, unmarkBuild } from '../../src/build/engine-marks.ts'
+import { baseRepository, captureName, fetchRepository } from '../../src/build/names.ts'
 import { createDocker } from '../../src/docker/client.ts'
 import { ownImages } from '../../src/docker/prune.ts'
 import type { Digest } from '../../src/domain/digest.ts'
+import type { Fact } from '../../src/domain/statement.ts'
 import { loadConfig } from '../../src/main/config.ts'
 import {
+  pruneBuildImages,
   pruneCaches,
   pruneInstanceImages,
   pruneLogs,
   type PruneInput,
 } from '../../src/main/prune.ts'
 import { pullFrom } from '../../src/runtime/image.ts'
-import { FactLog } from '../helpers/facts.ts'
-import { instanceImages } from '../helpers/instance-image.ts'
+import { digestFor, FactLog, type Said } from '../helpers/facts.ts'
+import { instanceImages, type InstanceImages } from '../helpers/instance-image.ts'
 import { memoryStore } from '../helpers/memory-store.ts'
 
 const day = 24 * 3_600_000
@@ -85,31 +90,102 @@ test('caches go by use and size, what a build left goes after hours, the object 
   for (const file of kept) expect([file, existsSync(file)]).toEqual([file, true])
 })
 
-test('of the images of instances those stay that an environment needs, and all of other Kilns', async () => {
+const portOf = ({ registry }: InstanceImages) => registry.address.split(':')[1] ?? ''
+const namesOf = (removed: readonly { name: string }[]) =>
+  removed.map(({ name }) => name.slice(name.indexOf('/') + 1)).toSorted()
+
+/** An artifact of a template whose lock names these images. */
+async function sealedWith(
+  { store }: PruneInput,
+  name: string,
+  lock: { template: string; base: Digest; fetch: Digest | null },
+): Promise<Digest> {
+  const model = new FactLog()
+  model.seal(name)
+  const [{ leaf: _leaf, index: _index, time: _time, ...said }] = model.facts as [Fact]
+  const sealed = said as Extract<Said, { kind: 'sealed' }>
+  const template = { name: lock.template, lock: digestFor(`lock of ${name}`) }
+  log.add({ ...sealed, body: { ...sealed.body, template } })
+  const { base, fetch } = lock
+  const key = `templates/checked/${template.lock.slice('sha256:'.length)}`
+  await store.put(key, canonicalJson({ images: { base, fetch } }))
+  return digestFor(name)
+}
+
+describe('images in the engine', () => {
   const docker = createDocker({ socketPath: '/var/run/docker.sock' })
-  const [images, others] = [await instanceImages(docker), await instanceImages(docker)]
-  const pulled = async (from: typeof images, name: string): Promise<Digest> => {
-    const digest = await from.publish('pruned', { env: { NAME: name } })
+  let images: InstanceImages
+  let others: InstanceImages
+  beforeAll(async () => {
+    ;[images, others] = [await instanceImages(docker), await instanceImages(docker)]
+  }, 120_000)
+  afterAll(async () => {
+    await Promise.all([images.close(), others.close()])
+  })
+
+  async function pulled(from: InstanceImages, name: string, app = 'pruned'): Promise<Digest> {
+    const digest = await from.publish(app, { env: { NAME: name } })
     const signal = AbortSignal.timeout(100_000)
-    await pullFrom(docker, from.registry)({ app: 'pruned', digest, signal })
+    await pullFrom(docker, from.registry)({ app, digest, signal })
     return digest
   }
-  try {
+  const leftOf = async ({ registry }: InstanceImages, app = 'pruned') =>
+    (await ownImages(docker, registry.address))
+      .filter(({ reference }) => reference.includes(`/${app}@`))
+      .map(({ digest }) => digest)
+      .toSorted()
+  test('of instances: those stay that an environment needs, and all of other Kilns', async () => {
     const served = [await pulled(images, '1'), await pulled(images, '2'), await pulled(images, '3')]
     const foreign = await pulled(others, '4')
     for (const digest of served) log.promote('pruned/prod', digest)
-    const input = inputOf({
-      KILN_REGISTRY_PORT: images.registry.address.split(':')[1] ?? '',
-      KILN_KEEP_GOOD: '1',
-    })
+    const input = inputOf({ KILN_REGISTRY_PORT: portOf(images), KILN_KEEP_GOOD: '1' })
     const removed = await pruneInstanceImages(docker, input)
     // The second is what the active key would roll back to.
-    expect(removed.map(({ name }) => name.split('@')[1])).toEqual([served[0]])
-    const left = await ownImages(docker, images.registry.address)
-    expect(left.map(({ digest }) => digest).toSorted()).toEqual(served.slice(1).toSorted())
-    const theirs = await ownImages(docker, others.registry.address)
-    expect(theirs.map(({ digest }) => digest)).toEqual([foreign])
-  } finally {
-    await Promise.all([images.close(), others.close()])
-  }
-}, 120_000)
+    expect(namesOf(removed)).toEqual([`pruned@${served[0]}`])
+    expect(await leftOf(images)).toEqual(served.slice(1).toSorted())
+    expect(await leftOf(others)).toEqual([foreign])
+  }, 120_000)
+
+  test('of builds: bases stay of each newest template and of what an environment needs; nothing goes while a build of this Kiln runs', async () => {
+    const builder = `prune${process.pid}`
+    const input = inputOf({ KILN_BUILD_REGISTRY_PORT: portOf(images), KILN_HOST: builder })
+    const base = (name: string) => pulled(images, name, baseRepository)
+    const bases = {
+      old: await base('old'),
+      active: await base('active'),
+      newest: await base('newest'),
+      other: await base('other'),
+      ofNone: await base('none'),
+    }
+    const fetch = await pulled(images, 'fetch', fetchRepository)
+    const captured = await pulled(images, 'captured', captureName('build'))
+    const foreign = await pulled(others, 'foreign', baseRepository)
+    const template = 'node-service'
+    await sealedWith(input, 'one', { template, base: bases.old, fetch: null })
+    const two = await sealedWith(input, 'two', { template, base: bases.active, fetch: null })
+    await sealedWith(input, 'three', { template: 'site', base: bases.other, fetch: null })
+    await sealedWith(input, 'four', { template, base: bases.newest, fetch })
+    log.promote('hello/prod', two)
+    const all = Object.values(bases).toSorted()
+    const going = [bases.old, bases.ofNone].map((one) => `${baseRepository}@${one}`).toSorted()
+
+    expect(namesOf(await pruneBuildImages(docker, { ...input, dryRun: true }))).toEqual(going)
+    const own = await markBuild(docker, { builder, build: 'b', base: bases.old })
+    const elsewhere = { builder: `${builder}other`, build: 'b', base: bases.old }
+    const theirs = await markBuild(docker, elsewhere)
+    try {
+      expect(await pruneBuildImages(docker, input)).toEqual([])
+      expect(await leftOf(images, baseRepository)).toEqual(all)
+      await unmarkBuild(docker, own.name)
+      expect(namesOf(await pruneBuildImages(docker, input))).toEqual(going)
+    } finally {
+      for (const { name } of [own, theirs]) await unmarkBuild(docker, name)
+    }
+    expect(await leftOf(images, baseRepository)).toEqual(
+      [bases.active, bases.newest, bases.other].toSorted(),
+    )
+    expect(await leftOf(images, fetchRepository)).toEqual([fetch])
+    expect(await leftOf(images, captureName('build'))).toEqual([captured])
+    expect(await leftOf(others, baseRepository)).toEqual([foreign])
+  }, 120_000)
+})
