@@ -1,7 +1,6 @@
-import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync, cpSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync, cpSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join, resolve } from 'node:path'
-import { execa } from 'execa'
+import { join } from 'node:path'
 import { pino } from 'pino'
 import { expect, onTestFinished, test } from 'vitest'
 import { emptyState, inState, joining, withPort, type EdgeServer } from '../../src/edge/state.ts'
@@ -160,21 +159,3 @@ test('a bucket is named by settings, its credentials by a file that is closed', 
   writeFileSync(file, '{"accessKeyId":"a","secretAccessKey":"hush"}', { mode: 0o600 })
   expect(openObjectStore(store).place).toBe('s3://bucket/a/b')
 })
-
-const deploy = resolve(import.meta.dirname, '../../deploy')
-
-test.each(readdirSync(deploy).filter((name) => /\.(service|timer)$/.test(name)))(
-  'systemd finds nothing wrong in %s',
-  async (name) => {
-    // The programs stand where they are installed: here they are the ones of this tree.
-    const folder = scratch()
-    for (const unit of readdirSync(deploy)) {
-      const text = readFileSync(join(deploy, unit), 'utf8')
-      writeFileSync(join(folder, unit), text.replaceAll('/opt/kiln', resolve(deploy, '..')))
-    }
-    const args = ['verify', '--man=no', '--recursive-errors=no', join(folder, name)]
-    const { exitCode, stderr } = await execa('systemd-analyze', args, { reject: false })
-    expect(stderr).toBe('')
-    expect(exitCode).toBe(0)
-  },
-)
