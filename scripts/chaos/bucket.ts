@@ -1,9 +1,7 @@
 import { rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { digestOfHex } from '../../src/domain/digest.ts'
-import type { BlobStore } from '../../src/store/blob-store.ts'
-import { openFolderStore } from '../../src/store/folder-store.ts'
 import { openS3Store } from '../../src/store/s3-store.ts'
+import { copyLocked } from '../../test/helpers/copy-locked.ts'
 import { startGateway } from '../../test/helpers/s3-gateway.ts'
 import { makeHome } from '../demo/stage.ts'
 import { startAnswerProxy, storeEffects, type AnswerProxy } from './answer-proxy.ts'
@@ -45,19 +43,5 @@ export async function openBucket(folder: string): Promise<Bucket> {
       await proxy.close()
       await gateway.stop()
     },
-  }
-}
-
-/** What templates locked; nothing else is in a store in which nothing was built. */
-async function copyLocked(root: string, to: BlobStore): Promise<void> {
-  const from = openFolderStore({ root })
-  for await (const key of from.list('blobs/')) {
-    const digest = digestOfHex(key.slice('blobs/sha256/'.length))
-    const content = await from.readBlob(digest)
-    if (content !== undefined) await to.putBlob(content, digest)
-  }
-  for (const prefix of ['templates/', 'repositories/', 'referrers/']) {
-    for await (const key of from.list(prefix))
-      await to.put(key, (await from.get(key)) ?? Buffer.alloc(0))
   }
 }

@@ -8,14 +8,13 @@ import { changeGreeting, makeRepository, type Repository } from '../../scripts/d
 import { root } from '../../scripts/demo/kiln.ts'
 import type { Client } from '../../src/api/client.ts'
 import { createDocker } from '../../src/docker/client.ts'
-import { digestOfHex } from '../../src/domain/digest.ts'
-import type { BlobStore } from '../../src/store/blob-store.ts'
-import { openFolderStore } from '../../src/store/folder-store.ts'
 import { openS3Store } from '../../src/store/s3-store.ts'
+import { copyLocked } from '../helpers/copy-locked.ts'
 import { ownDocker, type OwnDocker } from '../helpers/own-docker.ts'
 import { startGateway, type Gateway } from '../helpers/s3-gateway.ts'
 import { delivered, eventually, followed, kilnAtHand } from './kiln-at-hand.ts'
 import type { KilnAtHand } from './kiln-at-hand.ts'
+import { processesOf } from './processes-of.ts'
 import { containersOf, onRecord } from './record.ts'
 
 let engine: OwnDocker
@@ -43,7 +42,8 @@ beforeAll(async () => {
     KILN_S3_ENDPOINT: settings.endpoint,
     KILN_S3_CREDENTIALS: file,
   })
-  await intoBucket(kiln.home, openS3Store(settings))
+  await copyLocked(join(kiln.home, 'store'), openS3Store(settings))
+  await rm(join(kiln.home, 'store'), { recursive: true })
   backup = join(kiln.folder, 'backup')
   passphraseFile = join(kiln.folder, 'passphrase')
   await writeFile(passphraseFile, 'correct horse battery staple\n', { mode: 0o600 })
@@ -250,7 +250,7 @@ test('a Kiln of which only its bucket is left is restored, with what came after 
 
 test('after a power cut the unit alone brings everything back', async () => {
   const before = await allServe()
-  for (const pid of pidsOf(kiln.home)) process.kill(pid, 'SIGKILL')
+  for (const pid of processesOf(kiln.home)) process.kill(pid, 'SIGKILL')
   await engine.crash()
   // Pid files, sockets and locks of before are still there.
   expect(readdirSync(join(kiln.home, 'run'))).toContain('signer.sock')
@@ -265,37 +265,6 @@ test('after a power cut the unit alone brings everything back', async () => {
     await new Promise((resolve) => unit.once('exit', resolve))
   }
 })
-
-/** What the templates locked: moved from the folder of the home into the bucket. */
-async function intoBucket(home: string, to: BlobStore): Promise<void> {
-  const from = openFolderStore({ root: join(home, 'store') })
-  for await (const key of from.list('blobs/')) {
-    const digest = digestOfHex(key.slice('blobs/sha256/'.length))
-    const content = await from.readBlob(digest)
-    if (content !== undefined) await to.putBlob(content, digest)
-  }
-  for (const prefix of ['templates/', 'repositories/', 'referrers/']) {
-    for await (const key of from.list(prefix))
-      await to.put(key, (await from.get(key)) ?? Buffer.alloc(0))
-  }
-  await rm(join(home, 'store'), { recursive: true })
-}
-
-/** Every process of this Kiln: all that carry its home, the supervisor too. */
-function pidsOf(home: string): number[] {
-  return readdirSync('/proc')
-    .map(Number)
-    .filter((pid) => Number.isSafeInteger(pid) && pid !== process.pid)
-    .filter((pid) => {
-      try {
-        return readFileSync(`/proc/${pid}/environ`, 'utf8')
-          .split('\0')
-          .includes(`KILN_HOME=${home}`)
-      } catch {
-        return false
-      }
-    })
-}
 
 /** The line that systemd would run, from where this Kiln lies. */
 function startOfUnit(): ChildProcess {
