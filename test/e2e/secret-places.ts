@@ -4,6 +4,7 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { routes } from '../../src/api/contract.ts'
 import { createDocker } from '../../src/docker/client.ts'
+import { ofProcess, processesOf } from './processes-of.ts'
 import { onRecord } from './record.ts'
 import type { KilnAtHand } from './kiln-at-hand.ts'
 
@@ -96,4 +97,10 @@ export async function* engine(kiln: KilnAtHand): Contents {
   }
   const networks = await docker.listNetworks({ filters: JSON.stringify(filters) })
   yield Buffer.from(JSON.stringify(networks))
+}
+
+/** What `ps` shows of this Kiln's processes: their command lines, and their environments to their own user. */
+export async function* processes(kiln: KilnAtHand): Contents {
+  for (const pid of processesOf(kiln.home))
+    for (const what of ['cmdline', 'environ'] as const) yield Buffer.from(ofProcess(pid, what))
 }

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { changeGreeting, type Repository } from '../../scripts/demo/repository.ts'
 import type { Client } from '../../src/api/client.ts'
+import { testTemplates } from '../helpers/templates.ts'
 import { run, work, type Ran } from './command.ts'
 import { commitFile, delivered, eventually, kilnAtHand, type KilnAtHand } from './kiln-at-hand.ts'
 import { changesOf, containersOf, onRecord } from './record.ts'
@@ -12,6 +13,7 @@ import {
   engine,
   everyRoute,
   histories,
+  processes,
   sqlDump,
   statements,
   type Contents,
@@ -33,6 +35,9 @@ const planted = {
   'webhook secret': canary(),
   'status token': canary(),
   'request token': canary(),
+  'backup passphrase': canary(),
+  'passphrase variable': canary(),
+  'wrong passphrase': canary(),
 }
 /** What is no secret, and is put where each search must find it. */
 const control = `control-${crypto.randomUUID()}`
@@ -44,6 +49,7 @@ let person: string
 let api: Client
 let repository: Repository
 let good: string
+let backup: string
 
 function canary(): string {
   return `Kn7${crypto.randomUUID().replaceAll('-', '')}x`
@@ -61,7 +67,11 @@ beforeAll(async () => {
   kiln = await kilnAtHand({
     HOME: person,
     KILN_SECRET_UPSTREAM: planted['secret variable'],
+    BACKUP_WORDS: planted['passphrase variable'],
+    // Any setting: the control of the search over processes.
+    KILN_PUBLIC_ADDRESS: `http://${control}.example`,
   })
+  backup = join(kiln.folder, 'backup')
   await plantInHome()
   const secrets = join(kiln.home, 'secrets')
   await mkdir(secrets, { mode: 0o700 })
@@ -224,6 +234,29 @@ test('what a repository is asked with is named by its files, and its content sai
   expect((await says('repository', 'check', address)).exitCode).not.toBe(0)
 })
 
+test('a backup is opened by its passphrase, which is nowhere but in its own file and variable', async () => {
+  // What the templates locked is the most of it, and was there before: as if an earlier backup had it.
+  await mkdir(join(backup, 'store'), { recursive: true, mode: 0o700 })
+  const { storeRoot } = await testTemplates()
+  await execa('cp', ['-al', join(storeRoot, 'blobs'), join(backup, 'store')])
+  const ways = [
+    ['--passphrase-env', 'BACKUP_WORDS'],
+    ['--passphrase-file', await fileOf('backup passphrase')],
+  ]
+  for (const way of ways)
+    expect(await says('backup', backup, ...way)).toMatchObject({ exitCode: 0 })
+  const elsewhere = { ...kiln, home: join(kiln.folder, 'restored') }
+  const wrong = await run(
+    elsewhere,
+    'restore',
+    backup,
+    '--passphrase-file',
+    await fileOf('wrong passphrase'),
+  )
+  said.push(wrong)
+  expect(wrong).toMatchObject({ exitCode: 8, stderr: expect.stringContaining('do not open') })
+})
+
 test('every place is searched: no secret is in any, and the control is found in each', async () => {
   expect((await work(kiln, 'promote', 'hello/test', '--reason', control)).exitCode).toBe(0)
   await says('history', 'hello/test')
@@ -238,9 +271,13 @@ test('every place is searched: no secret is in any, and the control is found in 
     ['engine', engine(kiln)],
     ['statements', statements(kiln)],
     ['command line', printed()],
+    ['backup', bytesBelow(backup)],
   ]
   const found = new Map<string, Found>()
   for (const [place, contents] of running) found.set(place, await search(contents, secrets))
+  // The host's worker, and who starts it, have what the administrator gave as a variable.
+  const ofOthers = secrets.filter(({ name }) => !name.startsWith('secret variable'))
+  found.set('processes', await search(processes(kiln), ofOthers))
   await kiln.down()
   const stopped: [string, Contents][] = [
     ['SQL', sqlDump(kiln)],
@@ -253,7 +290,7 @@ test('every place is searched: no secret is in any, and the control is found in 
   expect(Object.fromEntries(found)).toEqual(
     Object.fromEntries(places.map((place) => [place, { leaks: [], control: true }])),
   )
-  expect(places).toHaveLength(11)
+  expect(places).toHaveLength(13)
   expect(await leaksIn(kiln.home, secrets)).toEqual([])
 }, 180_000)
 
