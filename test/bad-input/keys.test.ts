@@ -85,7 +85,8 @@ async function scene(keys: SignerKeys = memoryKeys()) {
     request: Partial<AdmissionRequest> = {},
     { bundle, trust = deps.trust }: { bundle?: unknown; trust?: TrustRoot } = {},
   ) => {
-    const given = { ...reader, ...(bundle === undefined ? {} : { bundleOf: async () => bundle }) }
+    const other = bundle === undefined ? {} : { bundleOf: async () => bundle }
+    const given = { ...reader, ...other, trust: () => trust }
     const view = { store: deps.store, trust, reader: given as typeof reader }
     const memory = { deny: async () => undefined, demandFresh: async () => undefined }
     const asked = { environment: 'hello/prod', digest, definition, key: prod.leaf } as const
