@@ -5,6 +5,7 @@ import { isLabel, type EnvironmentName } from '../src/domain/name.ts'
 import { driftCauses } from '../src/domain/statement.ts'
 import type {
   ActivationBody,
+  BreakGlassBody,
   ChangeBody,
   DenialBody,
   DriftBody,
@@ -146,6 +147,15 @@ export const refusalBody = z.strictObject({
   message: line,
   requestedBy: name,
 }) satisfies z.ZodType<RefusalBody>
+
+export const breakGlassBody = z.strictObject({
+  environment,
+  instance: name,
+  id: name,
+  until: time,
+  reason: line,
+  requestedBy: name,
+}) satisfies z.ZodType<BreakGlassBody>
 
 export const keyBody = z.strictObject({
   environment,

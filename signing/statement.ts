@@ -3,6 +3,7 @@ import { KilnError } from '../src/domain/error.ts'
 import type { Digest } from '../src/domain/digest.ts'
 import type {
   ActivationBody,
+  BreakGlassBody,
   ChangeBody,
   DenialBody,
   DriftBody,
@@ -63,6 +64,7 @@ export type Signable = { time: string } & (
   | { kind: 'drift'; artifact: Digest | null; body: DriftBody }
   | { kind: 'release'; artifact: Digest | null; body: ReleaseBody }
   | { kind: 'refusal'; artifact: Digest | null; body: RefusalBody }
+  | { kind: 'break-glass'; artifact: Digest | null; body: BreakGlassBody }
   | DenialSignable
 )
 

@@ -5,6 +5,7 @@ import { predicateTypeOf, roleOf, type Role } from '../src/domain/role.ts'
 import type { Fact, FactKind, Leaf } from '../src/domain/statement.ts'
 import {
   activationBody,
+  breakGlassBody,
   changeBody,
   driftBody,
   refusalBody,
@@ -110,6 +111,8 @@ export function factOf(signable: Signable, place: { leaf: Leaf; index: number })
       return { ...common, kind: 'release', body: signable.body }
     case 'refusal':
       return { ...common, kind: 'refusal', body: signable.body }
+    case 'break-glass':
+      return { ...common, kind: 'break-glass', body: signable.body }
     case 'denial':
       return { ...common, kind: 'denial', body: signable.body }
   }
@@ -135,6 +138,7 @@ export function artifactOf(signable: Signable): Digest | null {
     case 'drift':
     case 'release':
     case 'refusal':
+    case 'break-glass':
     case 'denial':
       return signable.artifact
   }
@@ -164,6 +168,7 @@ function subjectOf(signable: Signable): Subject {
     case 'drift':
     case 'release':
     case 'refusal':
+    case 'break-glass':
       return environmentSubject(signable.body.environment, artifact)
   }
 }
@@ -201,6 +206,7 @@ function predicateOf(signable: Signable, origin: string): object {
     case 'drift':
     case 'release':
     case 'refusal':
+    case 'break-glass':
       return { time: signable.time, ...signable.body }
   }
 }
@@ -253,6 +259,8 @@ function readSignable(statement: Statement, origin: string): Signable {
       return { kind, artifact, ...readTimed(statement, releaseBody) }
     case 'refusal':
       return { kind, artifact, ...readTimed(statement, refusalBody) }
+    case 'break-glass':
+      return { kind, artifact, ...readTimed(statement, breakGlassBody) }
   }
 }
 

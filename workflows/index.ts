@@ -1,4 +1,5 @@
 // The bundle's entry: every workflow that a worker may run.
+export { breakGlass } from './break-glass.ts'
 export { buildArtifact } from './build-artifact.ts'
 export { checkSecrets } from './check-secrets.ts'
 export { deliverCommit } from './deliver-commit.ts'

@@ -102,10 +102,11 @@ function isFailure(value: unknown): value is Failure {
 /** Ends a workflow as its operation ended, so that Temporal's own list says failed where Kiln's does. */
 export function throwIfFailed({ failure, state }: Tracked): void {
   if (state !== 'failed' || failure === null) return
-  throw ApplicationFailure.create({
-    message: failure.message,
-    type: failure.code,
-    nonRetryable: true,
-    details: [failure],
-  })
+  throw asThrown(failure)
+}
+
+/** What a workflow ends with, so that who waits for it is told the same as who watches. */
+export function asThrown(failure: Failure): ApplicationFailure {
+  const { message, code: type } = failure
+  return ApplicationFailure.create({ message, type, nonRetryable: true, details: [failure] })
 }

@@ -4,6 +4,7 @@ import {
   delivery,
   denying,
   document,
+  entering,
   environmentParams,
   get,
   json,
@@ -178,6 +179,7 @@ export const routes = {
     body: z.strictObject({ reason, alarm: z.boolean().default(false) }),
   },
   scan: scanning,
+  breakGlass: entering,
 
   revoke: denying,
 

@@ -144,6 +144,7 @@ function environmentHandlers({ operations, views, logs }: Ports) {
       const name = nameOf(params)
       return { items: found(await views.secrets(name), `environment ${name}`) }
     },
+    breakGlass: async ({ asked, body }) => operations.breakGlass(await asked(), body),
     scan: async ({ asked, params }) => operations.scan(await asked(), nameOf(params)),
     release: async ({ asked, params, body }) => ({
       operation: await operations.release(await asked(), { environment: nameOf(params), ...body }),

@@ -5,7 +5,7 @@ import type { EnvironmentName } from '../domain/name.ts'
 import type { Operation } from '../domain/operation.ts'
 import type { Role } from '../domain/role.ts'
 import type { Principal } from '../domain/statement.ts'
-import type { scan } from './route-parts.ts'
+import type { entered, scan } from './route-parts.ts'
 import type { signingKey } from './signing-routes.ts'
 import type * as views from './views.ts'
 import type { logEntry, logEntryRequest } from './log-entry-view.ts'
@@ -21,6 +21,7 @@ export type SecretState = z.output<typeof views.secretState>
 export type Watch = z.output<typeof views.watch>
 export type WebhookDelivery = z.output<typeof webhookDelivery>
 export type Scan = z.output<typeof scan>
+export type BreakGlass = z.output<typeof entered>
 export type ServerStatus = z.output<typeof views.serverStatus>
 export type LogEntryRequest = z.output<typeof logEntryRequest>
 export type LogEntry = z.output<typeof logEntry>
@@ -68,6 +69,11 @@ export interface Operations {
   ): Promise<Operation>
   /** Looks for drift now, in depth; takes as long as the host does. What is found is replaced as always. */
   scan(asked: Asked, environment: EnvironmentName): Promise<Scan>
+  /** Lets a person into one instance, by its name or its container's id, or with 0 seconds ends that. */
+  breakGlass(
+    asked: Asked,
+    leave: { instance: string; seconds: number; reason: string },
+  ): Promise<BreakGlass>
   /** The operation as it is after the request; it may still be running. Undefined: there is none. */
   cancel(asked: Asked, operation: string): Promise<Operation | undefined>
   get(operation: string): Promise<Operation | undefined>

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { breakGlass } from '../domain/break-glass.ts'
 import { isPlainLine, plainLine } from '../domain/plain.ts'
 import * as views from './views.ts'
 
@@ -76,6 +77,34 @@ export const scanning = {
   path: `/api/v1/environments/:app/:environment/scan`,
   summary: 'Compare what runs with what should, now and in depth',
   answer: json(scan),
+} as const
+
+/** `until`: nobody is let in any more from then on, and the instance is replaced. */
+export const entered = z
+  .object({
+    environment: views.environmentName,
+    instance: z.string(),
+    id: z.string(),
+    until: z.iso.datetime(),
+  })
+  .meta({ id: 'BreakGlass' })
+
+export const entering = {
+  ...post,
+  status: 200,
+  path: `${prefix}/break-glass`,
+  summary: 'Let people into one instance for a time, on record; it is replaced after it. 0 ends it',
+  body: z.strictObject({
+    instance: z.string().min(1).max(200),
+    seconds: z
+      .number()
+      .int()
+      .min(0)
+      .max(breakGlass.longestSeconds)
+      .default(breakGlass.standardSeconds),
+    reason: givenReason,
+  }),
+  answer: json(entered),
 } as const
 
 /** What to deliver; `app`: of a commit that holds several, only this one. */

@@ -5,6 +5,7 @@ import type { Output } from './output.ts'
 import { progressModes, type ProgressMode } from './progress.ts'
 import { createSession } from './session.ts'
 import { audit } from './verbs/audit.ts'
+import { breakGlass } from './verbs/break-glass.ts'
 import { build } from './verbs/build.ts'
 import { environments } from './verbs/environments.ts'
 import { guard } from './verbs/guard.ts'
@@ -47,6 +48,7 @@ const verbs: readonly Verb[] = [
   scale,
   scan,
   secret,
+  breakGlass,
   guard,
   prune,
   history,

@@ -41,10 +41,10 @@ export function lengthOf(ms: number): string {
 const perUnit = { s: 1000, m: 60_000, h: 3_600_000 } as const
 
 /** Reads `90s`, `15m`, `1h30m` as milliseconds. */
-export function parseDuration(text: string): number {
+export function parseDuration(text: string, place = '--wait'): number {
   if (!/^([0-9]{1,6}[smh])+$/.test(text)) {
     throw new KilnError('invalid_input', `not a length of time: ${text}`, {
-      place: '--wait',
+      place,
       fix: 'write it as 90s, 15m or 1h30m',
     })
   }

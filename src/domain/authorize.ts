@@ -13,6 +13,7 @@ export const verbs = [
   'release',
   'revoke',
   'scan',
+  'break-glass',
   'cancel',
   'rotate-signing-key',
 ] as const

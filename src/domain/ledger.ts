@@ -1,3 +1,4 @@
+import { enter, stillRunning, type Entered } from './break-glass.ts'
 import { shortDigest, type Digest } from './digest.ts'
 import { GrowingMap } from './growing-map.ts'
 import type { EnvironmentName } from './name.ts'
@@ -24,6 +25,8 @@ export type EnvironmentState = {
   good: readonly FactOf<'key'>[]
   /** What the last change that went well adopted: these shall run. */
   running: readonly { name: string; id: string }[]
+  /** Who may enter, or entered, which of them. */
+  entered: readonly Entered[]
   /** How many instances shall run. */
   instances: number
   /** What a rollback left until a person releases it. */
@@ -77,6 +80,7 @@ export function emptyEnvironment(environment: EnvironmentName): EnvironmentState
     active: null,
     good: [],
     running: [],
+    entered: [],
     instances: 0,
     hold: null,
     closed: null,
@@ -144,6 +148,7 @@ function afterActivation(state: EnvironmentState, fact: FactOf<'activation'>): E
     ...closed,
     ...(changeKind === 'replacement' ? {} : { replacements: [], alarm: null }),
     running: fact.body.instances,
+    entered: stillRunning(state.entered, fact.body.instances),
     hold: holds(changeKind) ? { change, reason, by, since } : state.hold,
   }
   if (changeKind === 'stop') {
@@ -206,6 +211,10 @@ export function foldEnvironment(state: EnvironmentState, fact: Fact): Environmen
       return afterDrift(state, fact)
     case 'refusal':
       return afterRefusal(state, fact)
+    case 'break-glass': {
+      const entered = enter(state, fact)
+      return entered === null ? null : { ...state, entered }
+    }
     case 'roles':
     case 'provenance':
     case 'sbom':
@@ -232,7 +241,8 @@ export function fold(ledger: Ledger, fact: Fact): Ledger {
     case 'change':
     case 'key':
     case 'activation':
-    case 'release': {
+    case 'release':
+    case 'break-glass': {
       const name = fact.body.environment
       const state = foldEnvironment(environmentOf(ledger, name), fact)
       if (state === null) return { ...next, void: new Set(ledger.void).add(fact.leaf) }

@@ -17,6 +17,7 @@ export const roleOf = {
   drift: 'record',
   release: 'record',
   refusal: 'record',
+  'break-glass': 'record',
   denial: 'deny',
 } as const satisfies Record<FactKind, Role>
 
@@ -39,6 +40,7 @@ export function predicateTypeOf(kind: FactKind, origin: string): string {
     case 'drift':
     case 'release':
     case 'refusal':
+    case 'break-glass':
       return `https://${origin}/${kind}/v1`
   }
 }

@@ -110,6 +110,8 @@ export const driftCauses = [
   'network',
   /** Not an instance: a server of the edge that no key names, or that was changed. Nothing is replaced for it. */
   'edge',
+  /** Somebody was let into it, on record (`break-glass`). */
+  'break-glass',
   'unknown',
 ] as const
 export type DriftCause = (typeof driftCauses)[number]
@@ -128,6 +130,20 @@ export type DriftBody = {
 export type ReleaseBody = {
   environment: EnvironmentName
   change: string
+  reason: string
+  requestedBy: string
+}
+
+/**
+ * record role: a person may enter one instance until then; `until` that is not after the statement's own
+ * time ends it. Subject: the artifact that serves.
+ */
+export type BreakGlassBody = {
+  environment: EnvironmentName
+  instance: string
+  /** The container's id. */
+  id: string
+  until: string
   reason: string
   requestedBy: string
 }
@@ -188,6 +204,7 @@ export type Fact = { leaf: Leaf; index: number; time: string; artifact: Digest |
   | { kind: 'drift'; body: DriftBody }
   | { kind: 'release'; body: ReleaseBody }
   | { kind: 'refusal'; body: RefusalBody }
+  | { kind: 'break-glass'; body: BreakGlassBody }
   | { kind: 'denial'; body: DenialBody }
 )
 

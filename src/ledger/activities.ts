@@ -7,7 +7,7 @@ import {
 } from './artifact-records.ts'
 import { issueKey, recordActivation, recordChange } from './change-records.ts'
 import { recordDenial } from './denial-records.ts'
-import { recordDrifts, recordRefusal, recordRelease } from './other-records.ts'
+import { recordBreakGlass, recordDrifts, recordRefusal, recordRelease } from './other-records.ts'
 import type { RecordDependencies } from './record.ts'
 
 export type LedgerActivities = ReturnType<typeof ledgerActivities>
@@ -26,6 +26,8 @@ export function ledgerActivities(dependencies: RecordDependencies) {
     recordDrifts: (input: Parameters<typeof recordDrifts>[1]) => recordDrifts(dependencies, input),
     recordRelease: (input: Parameters<typeof recordRelease>[1]) =>
       recordRelease(dependencies, input),
+    recordBreakGlass: (input: Parameters<typeof recordBreakGlass>[1]) =>
+      recordBreakGlass(dependencies, input),
     recordDenial: (input: Parameters<typeof recordDenial>[1]) => recordDenial(dependencies, input),
     recordRefusal: (input: Parameters<typeof recordRefusal>[1]) =>
       recordRefusal(dependencies, input),

@@ -51,6 +51,7 @@ async function foldValid(db: Db, fact: Fact): Promise<void> {
     case 'rejected':
     case 'drift':
     case 'release':
+    case 'break-glass':
       return undefined
   }
 }

@@ -76,7 +76,13 @@ export type LedgerWriter = LedgerReader & {
 }
 
 /** Facts that the log's order can make void. */
-const conditional: ReadonlySet<FactKind> = new Set(['change', 'key', 'activation', 'release'])
+const conditional: ReadonlySet<FactKind> = new Set([
+  'change',
+  'key',
+  'activation',
+  'release',
+  'break-glass',
+])
 
 export function openLedger(deps: LedgerWriterDeps): LedgerWriter {
   const { signer, crashPoint = () => {} } = deps

@@ -2,7 +2,8 @@ import type { Digest } from '../domain/digest.ts'
 import { environmentOf, type EnvironmentState } from '../domain/ledger.ts'
 import type { EnvironmentName } from '../domain/name.ts'
 import type { ChangeRequest, Drift } from '../domain/request.ts'
-import { timeOf, type RecordDependencies } from './record.ts'
+import type { Principal } from '../domain/statement.ts'
+import { expectKind, timeOf, type RecordDependencies } from './record.ts'
 
 export async function recordDrifts(
   dependencies: RecordDependencies,
@@ -58,6 +59,45 @@ export async function recordRelease(
       body: { environment, change: hold, reason, requestedBy: principal.name },
     },
   })
+}
+
+export type BreakGlassRequest = {
+  id: string
+  environment: EnvironmentName
+  instance: { name: string; id: string }
+  /** How long, from when it is on record; 0 ends what was begun. */
+  seconds: number
+  reason: string
+  principal: Principal
+}
+
+/**
+ * Lets a person into one instance, or ends it. Throws `lost_race` when the instance runs no more by then.
+ * Repeated it is the same leave, and no longer one.
+ */
+export async function recordBreakGlass(
+  dependencies: RecordDependencies,
+  { id, environment, instance, seconds, reason, principal }: BreakGlassRequest,
+): Promise<{ until: string }> {
+  const time = timeOf(dependencies)
+  const until = new Date(Date.parse(time) + seconds * 1000).toISOString()
+  const { fact } = await dependencies.decide({
+    id: `break-glass ${id}`,
+    signable: {
+      kind: 'break-glass',
+      time,
+      artifact: await activeArtifact(dependencies, environment),
+      body: {
+        environment,
+        instance: instance.name,
+        id: instance.id,
+        until,
+        reason,
+        requestedBy: principal.name,
+      },
+    },
+  })
+  return { until: expectKind(fact, 'break-glass').body.until }
 }
 
 export async function recordRefusal(

@@ -39,7 +39,7 @@ export function timeOf({ now }: RecordDependencies): string {
   return now().toISOString()
 }
 
-export function expectKind<K extends 'change' | 'key' | 'activation' | 'denial'>(
+export function expectKind<K extends 'change' | 'key' | 'activation' | 'denial' | 'break-glass'>(
   fact: Decided['fact'],
   kind: K,
 ): FactOf<K> {

@@ -13,6 +13,7 @@ import type { Failure, Operation } from '../domain/operation.ts'
 import type { ChangeRequest, Drift } from '../domain/request.ts'
 import type { EnvironmentName } from '../domain/name.ts'
 import type { Principal } from '../domain/statement.ts'
+import type { BreakGlassInput } from '../../workflows/break-glass.ts'
 import type { BuildInput } from '../../workflows/build-artifact.ts'
 import type { CheckSecretsInput } from '../../workflows/check-secrets.ts'
 import type { DeliveryInput } from '../../workflows/delivery-input.ts'
@@ -160,6 +161,29 @@ function hosts(workflow: Workflows, host: string) {
         const told = kilnErrorOf(error)
         if (told instanceof KilnError || !(error instanceof WorkflowFailedError)) throw told
         throw new KilnError('wait_timeout', `the host ${host} does not answer`, {
+          cause: error,
+          fix: 'kiln status',
+        })
+      }
+    },
+
+    /** Lets a person into an instance, or ends it. Throws `wait_timeout` when nobody works on it. */
+    async breakGlass(request: BreakGlassInput['request']): Promise<{ until: string }> {
+      const input: BreakGlassInput = { host, request }
+      await workflow
+        .start('breakGlass', {
+          ...once,
+          workflowId: request.id,
+          workflowExecutionTimeout: '40 seconds',
+          args: [input],
+        })
+        .catch(ignoreStarted)
+      try {
+        return (await workflow.getHandle(request.id).result()) as { until: string }
+      } catch (error) {
+        const told = kilnErrorOf(error)
+        if (told instanceof KilnError || !(error instanceof WorkflowFailedError)) throw told
+        throw new KilnError('wait_timeout', 'it is not on record within 40 s', {
           cause: error,
           fix: 'kiln status',
         })

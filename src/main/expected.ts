@@ -18,13 +18,14 @@ export function createExpected(
   const moulds = new Map<string, ExpectedMould>()
   return async (environment) => {
     const ledger = await view.reader.refresh()
-    const { active, running, open, epoch } = environmentOf(ledger, environment)
+    const { active, running, entered, open, epoch } = environmentOf(ledger, environment)
     const closed = open === null ? epoch : null
-    if (active === null) return { instances: [], closed, mould: null }
+    if (active === null) return { instances: [], closed, mould: null, entered: [] }
     const { digest } = active.body
     return {
       instances: running.map((one) => ({ ...one, digest })),
       closed,
+      entered,
       async mould() {
         const known = moulds.get(active.leaf)
         if (known !== undefined) return known

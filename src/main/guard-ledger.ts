@@ -67,6 +67,9 @@ export function openGuardLedger(
       const denied = await readDenied(paths.host)
       return admittedIn(ledger).filter(({ digest }) => !denied.has(digest))
     },
+    async entered() {
+      return [...(await refresh()).environments.values()].flatMap(({ entered }) => entered)
+    },
     async content({ digest, definition }) {
       const { store } = (await opened()).view
       return {

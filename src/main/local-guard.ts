@@ -22,13 +22,14 @@ export async function localGuard(
   const logger = pino({ name: 'guard', level: config.logLevel }, pino.destination(2))
   const engine = config.docker.runtime
   const socketPath = socket ?? join(pluginFolder, `${guardName(config.hostName)}.sock`)
-  const ledger = openGuardLedger(config, { logger, now: () => new Date() })
+  const ledger = openGuardLedger(config, { logger, now })
   const guard = createGuard({
     naming: namingOf(config.hostName),
     engine: guardEngine(createDocker({ socketPath: engine })),
     ledger,
     registryPort: config.ports.registry,
     secretsFolder: givenFolder(config),
+    now,
     logger,
   })
   const served = await serveGuard({ socketPath, guard, logger })
@@ -44,4 +45,8 @@ export async function localGuard(
     })
   })
   return { socket: socketPath, engine, host: config.hostName, ended }
+}
+
+function now(): Date {
+  return new Date()
 }

@@ -7,6 +7,7 @@ import type { Ledger } from '../domain/ledger.ts'
 import { hasEnded, type Operation, type Step } from '../domain/operation.ts'
 import { changeId, type ChangeRequest, type Wish } from '../domain/request.ts'
 import type { Fact, Principal } from '../domain/statement.ts'
+import { breakGlassIn } from './break-glass.ts'
 import { assertNoSecret } from './checked-address.ts'
 import type { Engine } from './engine.ts'
 import { deliveryId, environmentWorkflowId, placeOf, tailFrom } from './operation-ids.ts'
@@ -35,6 +36,7 @@ export function createOperations(dependencies: Dependencies): Operations {
   return {
     ...starts(dependencies),
     ...revocations(dependencies),
+    ...breakGlassIn(dependencies),
     async cancel({ principal }, id) {
       const operation = await get(id)
       if (operation === undefined || hasEnded(operation)) return operation

@@ -1,7 +1,7 @@
 import type { HistoryEntry, Page, PageRequest, ServerStatus, Views } from '../api/ports.ts'
 import { denialOf } from '../domain/fold-denial.ts'
 import { shortDigest } from '../domain/digest.ts'
-import type { Ledger } from '../domain/ledger.ts'
+import type { EnvironmentState, Ledger } from '../domain/ledger.ts'
 import type { EnvironmentName } from '../domain/name.ts'
 import { readState } from '../edge/state.ts'
 import type { Entrance } from '../edge/entrance.ts'
@@ -112,14 +112,25 @@ async function status({
   }
 }
 
-/** What a person has to look at: an alarm, and what still serves although it was denied. */
+/** What a person has to look at: an alarm, what still serves although it was denied, and who may be inside. */
 function alarmsOf(known: Ledger): ServerStatus['alarms'] {
-  return [...known.environments.values()].flatMap(({ active, alarm, environment }) => {
-    const denial = active === null ? null : denialOf(known, active)
-    if (active === null || denial === null)
-      return alarm === null ? [] : [{ environment, since: alarm.since, message: alarm.message }]
-    const { reason, requestedBy } = denial.body
-    const message = `still serves ${shortDigest(active.body.digest)}, denied by ${requestedBy}: ${reason}`
-    return [{ environment, since: denial.time, message }]
-  })
+  return [...known.environments.values()].flatMap((state) => [
+    ...alarmOf(known, state),
+    ...state.entered.map(({ instance, since, until, by, reason }) => {
+      const message = `${instance} was entered by ${by}, until ${until}: ${reason}`
+      return { environment: state.environment, since, message }
+    }),
+  ])
+}
+
+function alarmOf(
+  known: Ledger,
+  { active, alarm, environment }: EnvironmentState,
+): ServerStatus['alarms'] {
+  const denial = active === null ? null : denialOf(known, active)
+  if (active === null || denial === null)
+    return alarm === null ? [] : [{ environment, since: alarm.since, message: alarm.message }]
+  const { reason, requestedBy } = denial.body
+  const message = `still serves ${shortDigest(active.body.digest)}, denied by ${requestedBy}: ${reason}`
+  return [{ environment, since: denial.time, message }]
 }

@@ -2,6 +2,8 @@ import type { Logger } from 'pino'
 import type { Endpoint } from '../domain/effect.ts'
 import type { EnvironmentName } from '../domain/name.ts'
 import type { Drift } from '../domain/request.ts'
+import type { Entered } from '../domain/break-glass.ts'
+import { isHeldBack, noteEntered } from './entered.ts'
 import { findDrift, type FoundDrift, type Wanted } from './drift.ts'
 import { findContainers, type Engine, type Found } from './engine.ts'
 import type { HostFence } from './fence.ts'
@@ -13,6 +15,8 @@ import { lookWith, type Depth, type ExpectedMould, type Look, type LookAtStrange
 export type Expected = Wanted & {
   /** What the instances are made of; null when nothing is active. */
   mould: (() => Promise<ExpectedMould>) | null
+  /** Who may enter, or entered, which instance. */
+  entered: readonly Entered[]
 }
 
 export type JudgeDependencies = Engine & {
@@ -51,9 +55,10 @@ export function createJudge(dependencies: JudgeDependencies): Judge {
   const tails = new Map<EnvironmentName, Promise<unknown>>()
 
   async function judge(environment: EnvironmentName, depth: Depth): Promise<Judgement> {
-    const { drifts, again, complete } = await compare(dependencies, looks, { environment, depth })
+    const compared = await compare(dependencies, looks, { environment, depth })
+    const { drifts, telling, again, complete } = compared
     const before = told.get(environment)
-    told.set(environment, await tell(dependencies, environment, { drifts, before }))
+    told.set(environment, await tell(dependencies, environment, { drifts: telling, before }))
     return { drifts: drifts.map(plain), again, complete }
   }
   return (environment, depth) => {
@@ -65,7 +70,13 @@ export function createJudge(dependencies: JudgeDependencies): Judge {
   }
 }
 
-type Compared = { drifts: FoundDrift[]; again: boolean; complete: boolean }
+/** `telling`: without what stays while somebody may be inside. */
+type Compared = {
+  drifts: FoundDrift[]
+  telling: FoundDrift[]
+  again: boolean
+  complete: boolean
+}
 
 /** What an effect that runs makes is not on record yet: whether it belongs there is asked again later. */
 async function compare(
@@ -79,6 +90,7 @@ async function compare(
   // In this order: what a change ends meanwhile is on the host's record, what it adopts was there before.
   const wanted = await expected(environment)
   const found = await findContainers(dependencies, environment)
+  await noteEntered(fence, environment, wanted.entered)
   const seen = await taint(dependencies, look, { environment, depth, wanted, found })
   const again = actingBefore || fence.isActing(environment)
   const drifts = findDrift(wanted, found, fence.record(environment)).filter(
@@ -96,8 +108,10 @@ async function compare(
     found,
     drifts,
   })
+  const all = [...detailed, ...(edge ?? [])]
   return {
-    drifts: [...detailed, ...(edge ?? [])],
+    drifts: all,
+    telling: all.filter((drift) => !isHeldBack(drift, wanted.entered, dependencies.now())),
     again,
     complete: seen && (depth === 'settings' || edge !== null),
   }

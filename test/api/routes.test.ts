@@ -31,6 +31,7 @@ const bodies: Partial<Record<RouteName, object>> = {
   rollback: {},
   scale: { instances: 2 },
   release: {},
+  breakGlass: { instance: 'kiln.hello.prod.3.1', reason: 'it hangs' },
   cancel: {},
   startWatch: { repository: '/srv/hello' },
   reindex: {},

@@ -38,6 +38,7 @@ const examples: Record<string, readonly string[]> = {
   scale: ['hello/prod', '3'],
   prune: ['--dry-run'],
   scan: ['hello/prod'],
+  'break-glass': ['kiln.hello.prod.3.1', '--reason', 'it hangs'],
   guard: [],
   'secret list': ['hello/prod'],
   'secret rotate': ['hello/prod'],

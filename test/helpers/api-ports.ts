@@ -188,6 +188,11 @@ export function memoryPorts() {
       rotate: async (asked, input) => begin('rotate', asked, input),
       release: async (asked, input) => begin('release', asked, input),
       scan: async () => state.scan,
+      breakGlass: async (asked, input) => {
+        state.started.push({ verb: 'breakGlass', asked, input })
+        const until = new Date(Date.now() + input.seconds * 1000).toISOString()
+        return { environment: 'hello/prod', instance: input.instance, id: 'c0ffee', until }
+      },
       cancel: async (asked, id) => {
         const operation = current(id)
         if (operation === undefined) return undefined

@@ -31,13 +31,13 @@ export class FactLog {
   ledger: Ledger = emptyLedger()
   readonly facts: Fact[] = []
 
-  add(said: Said): Fact {
+  add(said: Said, time = '2026-01-01T00:00:00Z'): Fact {
     const index = this.facts.length
     const fact = {
       ...said,
       index,
       leaf: hash(`${index} ${JSON.stringify(said)}`),
-      time: '2026-01-01T00:00:00Z',
+      time,
     }
     this.facts.push(fact)
     this.ledger = fold(this.ledger, fact)

@@ -120,14 +120,14 @@ test('a file that was removed is named with the digest that it had', limit, asyn
   expect(drift?.found).toBe(`removed /bin/node: nothing, not ${digest} (0755 0:0)`)
 })
 
-test('a host that may not read the engine’s folders asks the engine', limit, async () => {
-  await writeFile(join(await upper(), 'added'), 'canary-content', { mode: 0o600 })
+/** The host as it is where it may not read the engine's folders. */
+function blindHost(more: object = {}): HostAtHand {
   const real = host.engine.docker.getContainer.bind(host.engine.docker)
   const blind = Object.assign(Object.create(host.engine.docker), {
     getContainer: (id: string) => {
       const container = real(id)
       const see = container.inspect.bind(container)
-      return Object.assign(container, {
+      return Object.assign(container, more, {
         inspect: async () => {
           const info = await see()
           return { ...info, GraphDriver: { Name: 'overlay2', Data: { UpperDir: '/nowhere' } } }
@@ -136,12 +136,58 @@ test('a host that may not read the engine’s folders asks the engine', limit, a
     },
   })
   const other = { ...host, engine: { docker: blind, naming: host.naming } } as HostAtHand
-  Object.defineProperty(other, 'fence', { get: () => host.fence })
-  const { drifts: seen } = await judgeOf(other, told)(environment, 'content')
+  return Object.defineProperty(other, 'fence', { get: () => host.fence })
+}
+
+test('a host that may not read the engine’s folders asks the engine', limit, async () => {
+  await writeFile(join(await upper(), 'added'), 'canary-content', { mode: 0o600 })
+  const { drifts: seen } = await judgeOf(blindHost(), told)(environment, 'content')
   expect(seen.map((one) => one.found)).toEqual([
     `added /added: ${sha256('canary-content')} (0600 0:0), not nothing`,
   ])
+  // Where the guard lets nobody at the files, it tells of the other instance that there is one.
+  const next = instances[1]!
+  const { UpperDir } = (await inspect(next.id)).GraphDriver.Data as unknown as { UpperDir: string }
+  await writeFile(join(UpperDir, 'hidden'), 'canary-content')
+  told.instances = () => [{ name: next.name, id: next.id, digest: artifact }]
+  const refused = Object.assign(new Error('authorization denied'), { statusCode: 403 })
+  const guarded = judgeOf(blindHost({ getArchive: () => Promise.reject(refused) }), told)
+  const { drifts: less, complete } = await guarded(environment, 'content')
+  expect(complete).toBe(true)
+  expect(less.map((one) => one.found)).toContain(
+    'added /hidden: something that the engine does not show, not nothing',
+  )
 })
+
+test(
+  'who is let in taints the instance at once; what is done inside is told when the time is over',
+  limit,
+  async () => {
+    const { name, id } = first()
+    const leave = { since: '2026-11-28T03:00:00Z', by: 'ann', reason: 'it hangs' }
+    let ends = new Date(Date.now() + 60_000).toISOString()
+    told.entered = () => [{ ...leave, instance: name, id, until: ends }]
+    await found('settings')
+    // Durable, and no change keeps it.
+    await host.handedOver(async () => undefined)
+    const { instances: seen } = await host.activities.observe({ environment })
+    expect(seen.map((one) => [one.name, one.healthy])).toEqual([
+      [name, false],
+      [instances[1]?.name, true],
+    ])
+    await writeFile(join(await upper(), 'added'), 'x')
+    // Who asks is told; nobody replaces it yet.
+    expect((await found()).map(({ cause }) => cause)).toEqual(['break-glass', 'content'])
+    expect(drifts).toEqual([])
+    ends = new Date().toISOString()
+    await found('settings')
+    expect(drifts.map(({ instance, cause }) => [instance, cause])).toEqual([
+      [name, 'break-glass'],
+      [name, 'content'],
+    ])
+    expect(drifts[0]?.found).toBe('ann was let in at 2026-11-28T03:00:00Z: it hangs')
+  },
+)
 
 test('a process from outside is found, its arguments are not told', limit, async () => {
   const exec = await docker.getContainer(first().id).exec({

@@ -1,4 +1,5 @@
 import type { Digest } from '../../src/domain/digest.ts'
+import type { Entered } from '../../src/domain/break-glass.ts'
 import type { Endpoint } from '../../src/domain/effect.ts'
 import type { Drift } from '../../src/domain/request.ts'
 import type { FileRecord } from '../../src/oci/files-manifest.ts'
@@ -36,6 +37,7 @@ export type Told = {
   mould?: () => ExpectedMould | null
   /** The last epoch, once it has its outcome; absent: one before those that the host acts for. */
   closed?: () => number | null
+  entered?: () => readonly Entered[]
   edge?: (instances: readonly Endpoint[]) => Promise<readonly Drift[]>
   onDrift: (drifts: readonly Drift[]) => Promise<void>
 }
@@ -54,6 +56,7 @@ export function judgeOf(host: HostAtHand, told: Told): Judge {
       return {
         instances: told.instances(),
         closed: told.closed === undefined ? 0 : told.closed(),
+        entered: told.entered?.() ?? [],
         mould: mould === null ? null : async () => mould,
       }
     },

@@ -207,6 +207,19 @@ export const signables: { readonly [K in FactKind]: fc.Arbitrary<SignableOf<K>> 
       requestedBy: name,
     }),
   }),
+  'break-glass': fc.record({
+    kind: fc.constant('break-glass'),
+    time,
+    artifact: orNull(digest),
+    body: fc.record({
+      environment,
+      instance: name,
+      id: hex,
+      until: time,
+      reason: text,
+      requestedBy: name,
+    }),
+  }),
   denial: fc.record({
     kind: fc.constant('denial'),
     time,

@@ -7,6 +7,7 @@ import type { Drift } from '../../src/domain/request.ts'
 import { findDrift } from '../../src/runtime/drift.ts'
 import type { Found } from '../../src/runtime/engine.ts'
 import { emptyRecord } from '../../src/runtime/host-record.ts'
+import type { ScanActivities } from '../../src/runtime/scan-activities.ts'
 import type { Instance, RuntimeActivities, StartRequest } from '../../src/runtime/activities.ts'
 
 type Standing = Instance & { environment: EnvironmentName }
@@ -18,6 +19,9 @@ export class FakeHost {
   readonly edge = new Map<EnvironmentName, Set<string>>()
   /** When an environment lost the last instance that served. */
   readonly gaps: string[] = []
+  /** Environments that it was asked to look at; it fails where it is blind. */
+  readonly scans: EnvironmentName[] = []
+  isBlind = false
   private readonly epochs = new Map<EnvironmentName, number>()
   private readonly made = new Set<string>()
   private readonly ended = new Set<string>()
@@ -67,8 +71,13 @@ export class FakeHost {
     )
   }
 
-  activities(): RuntimeActivities & EdgeActivities {
+  activities(): RuntimeActivities & EdgeActivities & ScanActivities {
     return {
+      scan: async ({ environment }) => {
+        if (this.isBlind) throw new Error('the host does not look')
+        this.scans.push(environment)
+        return { findings: [], complete: true }
+      },
       observe: async (request) => {
         if ('epoch' in request) this.take(request)
         return { instances: this.running(request.environment) }

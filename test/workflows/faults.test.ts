@@ -1,7 +1,9 @@
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
+import { isOpen } from '../../src/domain/break-glass.ts'
 import { failOnceAfterWork, twice } from '../helpers/activity-faults.ts'
 import {
   kilnInMemory,
+  person,
   promotion,
   testTemporal,
   until,
@@ -16,7 +18,7 @@ beforeAll(async () => {
 })
 afterAll(() => temporal.close())
 
-/** Everything that Kiln does with one app: two deliveries, promotions, rollback, release, scale, drift. */
+/** Everything that Kiln does with one app: two deliveries, promotions, rollback, release, scale, break-glass, drift. */
 async function wholeLoop(kiln: KilnInMemory): Promise<void> {
   const { prod } = kiln
   const first = await kiln.deliver('first')
@@ -28,6 +30,7 @@ async function wholeLoop(kiln: KilnInMemory): Promise<void> {
   await kiln.done(prod, { kind: 'rollback', to: null })
   await kiln.done(prod, { kind: 'release' })
   await kiln.done(prod, { kind: 'scale', instances: 3 })
+  await letIn(kiln)
   const [died] = kiln.host.running(prod)
   kiln.host.kill(died!.name)
   const expected = 'running'
@@ -42,11 +45,45 @@ async function wholeLoop(kiln: KilnInMemory): Promise<void> {
   expect(kiln.host.gaps).toEqual([])
 }
 
+/** A person is let into an instance of prod, and out again. */
+async function letIn(kiln: KilnInMemory): Promise<void> {
+  const { prod: environment, engine, host } = kiln
+  const { running, active } = await kiln.state(environment)
+  const [instance] = running
+  const id = `break-glass.${environment.replace('/', '-')}`
+  const common = { environment, instance: instance!, reason: 'it hangs', principal: person }
+  const request = { ...common, id, seconds: 900 }
+  const { until: end } = await engine.breakGlass(request)
+  // Asked again it is the same leave.
+  expect(await engine.breakGlass(request)).toEqual({ until: end })
+  expect(host.scans).toContain(environment)
+  const [entered] = (await kiln.state(environment)).entered
+  expect(entered).toMatchObject({ id: instance!.id, until: end, by: 'tester', reason: 'it hangs' })
+  expect(isOpen(entered!, new Date())).toBe(true)
+  const [fact] = kiln.ledger.facts().slice(-1)
+  expect(fact).toMatchObject({ kind: 'break-glass', artifact: active?.body.digest })
+  // Kiln lets nobody in by itself.
+  const principal = { name: 'kiln', kind: 'kiln' } as const
+  const own = engine.breakGlass({ ...request, id: `${id}-own`, principal })
+  await expect(own).rejects.toMatchObject({ code: 'forbidden' })
+  // A host that does not answer changes nothing: it finds it in the ledger.
+  host.isBlind = true
+  await engine.breakGlass({ ...request, id: `${id}-end`, seconds: 0 })
+  host.isBlind = false
+  const [ended] = (await kiln.state(environment)).entered
+  expect(isOpen(ended!, new Date())).toBe(false)
+}
+
 const sealed = ['sbom', 'provenance', 'sealed']
 const keyed = ['change', 'key', 'activation']
 const plain = ['change', 'activation']
 const delivered = [sealed, keyed, keyed, keyed]
-const onRecord = [delivered, delivered, [keyed, ['release'], plain, ['drift'], plain]].flat(2)
+const letInAndOut = ['break-glass', 'break-glass']
+const onRecord = [
+  delivered,
+  delivered,
+  [keyed, ['release'], plain, letInAndOut, ['drift'], plain],
+].flat(2)
 
 test.each([
   ['nothing fails', <A extends object>(activities: A): A => activities],

@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Logger } from 'pino'
+import { isOpen, type Entered } from '../../domain/break-glass.ts'
 import type { Definition } from '../../domain/definition.ts'
 import type { Digest } from '../../domain/digest.ts'
 import type { Admission } from '../../domain/ledger.ts'
@@ -31,6 +32,8 @@ export type GuardLedger = {
   artifactsOf: (imageId: string) => Promise<readonly Digest[]>
   /** Throws where nobody can vouch for the ledger now. What this host saw denied is not in it. */
   admitted: () => Promise<readonly Admitted[]>
+  /** Who may enter which instance; where the ledger cannot be read it throws, and nobody may. */
+  entered: () => Promise<readonly Entered[]>
   content: (pair: Admission) => Promise<{ definition: Definition; imageId: string }>
 }
 
@@ -41,6 +44,7 @@ export type GuardDependencies = {
   registryPort: number
   /** Where instances' secrets are on this host. */
   secretsFolder: string
+  now: () => Date
   logger: Logger
 }
 
@@ -89,21 +93,29 @@ function judge(dependencies: GuardDependencies, asked: Judged): Promise<Verdict>
   }
 }
 
+/** What `kiln break-glass` opens; nothing may be put in, taken out or changed even then. */
+const mayBeOpened: ReadonlySet<string> = new Set(['exec', 'attach'])
+
 async function judgeInto(
-  { naming, engine }: GuardDependencies,
+  { naming, engine, ledger, now }: GuardDependencies,
   { verb, references }: Extract<Asked, { kind: 'into' }>,
 ): Promise<Verdict> {
   for (const reference of references) {
     if (reference === '') continue
     const seen = await engine.container(reference)
     const environment = instanceOf(naming, reference, seen)
-    if (environment !== null) return noEntry(verb, seen?.name ?? reference, environment)
+    if (environment === null) continue
+    const isLetIn =
+      mayBeOpened.has(verb) &&
+      (await ledger.entered()).some((one) => one.id === seen?.id && isOpen(one, now()))
+    if (!isLetIn) return noEntry(verb, seen?.name ?? reference, environment)
   }
   return allowed
 }
 
 function noEntry(verb: string, name: string, environment: EnvironmentName): Verdict {
-  const message = `${name} is an instance of ${environment}, which is replaced and never changed: no ${verb}`
+  const way = mayBeOpened.has(verb) ? `; with a reason: kiln break-glass ${name}` : ''
+  const message = `${name} is an instance of ${environment}, which is replaced and never changed: no ${verb}${way}`
   return refusal('into-instance', message)
 }
 

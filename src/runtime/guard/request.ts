@@ -76,22 +76,30 @@ function execAsked(method: string, rest: string): Asked {
 }
 
 function containerAsked(method: string, rest: string): Asked {
-  const parts = rest.split('/')
-  if (parts.length === 1 && (rest === 'json' || rest === 'prune')) return { kind: 'free' }
-  const verb = parts.at(-1) ?? ''
-  if (parts.length > 1 && free.has(`${method} ${verb}`)) return { kind: 'free' }
-  // Names of links have slashes in them, and so have some verbs.
-  const references = parts.map((_, at) => parts.slice(0, Math.max(1, at)).join('/'))
-  if (method === 'POST' && parts.length > 1 && (verb === 'start' || verb === 'restart')) {
-    return { kind: 'start', verb, reference: references.at(-1) ?? '' }
-  }
-  return { kind: 'into', verb: wordOf(verb, parts), references: [...new Set(references)] }
+  if (rest === 'json' || rest === 'prune') return { kind: 'free' }
+  const slash = rest.lastIndexOf('/')
+  if (slash < 0) return { kind: 'into', verb: rest, references: [rest] }
+  const [reference, verb] = [rest.slice(0, slash), rest.slice(slash + 1)]
+  if (free.has(`${method} ${verb}`)) return { kind: 'free' }
+  if (starting.has(`${method} ${verb}`)) return { kind: 'start', verb, reference }
+  return { kind: 'into', verb: words.get(verb) ?? verb, references: referencesIn(reference, verb) }
 }
 
-/** The word that people know it by. */
-function wordOf(verb: string, parts: readonly string[]): string {
-  if (verb === 'archive' || verb === 'copy') return 'cp'
-  return verb === 'ws' && parts.at(-2) === 'attach' ? 'attach' : verb
+const starting: ReadonlySet<string> = new Set(['POST start', 'POST restart'])
+
+/** The word that people know a verb by. */
+const words: ReadonlyMap<string, string> = new Map([
+  ['archive', 'cp'],
+  ['copy', 'cp'],
+  ['ws', 'attach'],
+])
+
+/** Names of links have slashes in them, and so may verbs that are not known here. */
+function referencesIn(reference: string, verb: string): string[] {
+  const attached = verb === 'ws' ? /^(.+)\/attach$/.exec(reference)?.[1] : undefined
+  if (attached !== undefined) return [attached]
+  const parts = reference.split('/')
+  return parts.map((_, at) => parts.slice(0, at + 1).join('/'))
 }
 
 type Place = { version: string; path: string; query: string }

@@ -5,6 +5,7 @@ import { buffer } from 'node:stream/consumers'
 import { pack } from 'tar-stream'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { createDocker, statusOf, type DockerClient } from '../../../src/docker/client.ts'
+import type { Entered } from '../../../src/domain/break-glass.ts'
 import type { Digest } from '../../../src/domain/digest.ts'
 import { guardEngine } from '../../../src/runtime/guard/engine.ts'
 import { createGuard, type Admitted } from '../../../src/runtime/guard/guard.ts'
@@ -33,6 +34,7 @@ let served: { close: () => Promise<void> }
 let serve: () => Promise<{ close: () => Promise<void> }>
 let admitted: Admitted[] = []
 let isLedgerAway = false
+let entered: Entered[] = []
 /** Artifacts and their images in the engine. */
 const imageIds = new Map<Digest, string>()
 
@@ -43,6 +45,7 @@ const ledger = {
     if (isLedgerAway) throw new Error('the ledger is away')
     return admitted
   },
+  entered: async () => entered,
   content: async ({ digest, definition }: { digest: Digest; definition: Digest }) => ({
     imageId: imageIds.get(digest) ?? '',
     definition: host.definitions.get(definition)!,
@@ -63,6 +66,7 @@ beforeAll(async () => {
         ledger,
         registryPort: Number(host.images.registry.address.split(':')[1]),
         secretsFolder: host.givenFolder,
+        now: () => new Date(),
         logger,
       }),
     })
@@ -149,6 +153,12 @@ test('the host does all its work through a guarded engine; nobody enters what it
       expect([door, await outcome(open())]).toEqual([door, 'into-instance'])
     }
   }
+  const by = { since: new Date().toISOString(), by: 'ann', reason: 'it hangs' }
+  const until = new Date(Date.now() + 60_000).toISOString()
+  entered = [{ ...by, instance: name, id, until }]
+  await shell(docker.getContainer(name))
+  entered = []
+  expect(await outcome(shell(docker.getContainer(name)))).toBe('into-instance')
   const joined = {
     Image: imageIds.get(request.digest)!,
     HostConfig: { PidMode: `container:${id}` },

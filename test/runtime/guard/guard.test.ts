@@ -1,5 +1,6 @@
 import { pino } from 'pino'
 import { beforeEach, describe, expect, test } from 'vitest'
+import type { Entered } from '../../../src/domain/break-glass.ts'
 import type { Definition } from '../../../src/domain/definition.ts'
 import { digestOfHex } from '../../../src/domain/digest.ts'
 import { KilnError } from '../../../src/domain/error.ts'
@@ -23,6 +24,8 @@ let containers: Map<string, Seen>
 let execs: Map<string, string>
 let images: Map<string, { id: string; references: readonly string[] }>
 let admitted: Admitted[]
+let entered: Entered[]
+let now: Date
 let definition: Definition
 let broken: 'engine' | 'ledger' | null
 
@@ -48,6 +51,8 @@ const stranger = (change: Partial<Seen> = {}) =>
 
 beforeEach(() => {
   broken = null
+  entered = []
+  now = new Date('2026-11-28T03:00:00Z')
   definition = { ...standard, secrets: { token: 'file:token' } }
   const [own, web] = [seen(), stranger()]
   containers = new Map([
@@ -87,10 +92,12 @@ function ask(method: string, uri: string, body: unknown = null): Promise<Verdict
         return id === imageId ? [artifact] : id === otherImageId ? [other] : []
       },
       admitted: async () => (out('ledger'), admitted),
+      entered: async () => (out('ledger'), entered),
       content: async () => ({ definition, imageId }),
     },
     registryPort: 7401,
     secretsFolder: '/run/kiln-secrets-x',
+    now: () => now,
     logger: pino({ level: 'silent' }),
   })
   const bytes = body === null ? null : Buffer.from(JSON.stringify(body))
@@ -159,6 +166,42 @@ describe('into an instance', () => {
     for (const verb of ['stop', 'kill', 'wait', 'pause'])
       expect(await ruleOf(ask('POST', `/containers/${name}/${verb}`))).toBe('allowed')
     expect(await ruleOf(ask('DELETE', `/containers/${name}?force=1`))).toBe('allowed')
+  })
+})
+
+describe('where a person was let in', () => {
+  const leave = { since: '2026-11-28T02:59:00Z', by: 'ann', reason: 'it hangs' }
+  const until = '2026-11-28T03:14:00.000Z'
+  beforeEach(() => {
+    entered = [{ ...leave, instance: name, id: 'c0ffee', until }]
+  })
+
+  test('exec and attach pass into that instance, by any name of it, and nothing else', async () => {
+    for (const uri of ['/containers/c0/exec', `/containers/${name}/attach`, '/exec/e1/start'])
+      expect([uri, await ruleOf(ask('POST', uri))]).toEqual([uri, 'allowed'])
+    expect(await ruleOf(ask('GET', `/containers/${name}/attach/ws`))).toBe('allowed')
+    for (const verb of ['rename', 'update', 'copy', 'checkpoints', 'enter'])
+      expect([verb, await ruleOf(ask('POST', `/containers/c0/${verb}`))]).toEqual([
+        verb,
+        'into-instance',
+      ])
+    expect(await ruleOf(ask('GET', '/containers/c0/archive?path=/'))).toBe('into-instance')
+    expect(await ruleOf(ask('POST', '/commit?container=c0'))).toBe('into-instance')
+    containers.set('next', seen({ id: 'decade', name: 'kiln.hello.prod.3.2' }))
+    expect(await ruleOf(ask('POST', '/containers/next/exec'))).toBe('into-instance')
+  })
+
+  test('nobody is let in any more when the time is over, also into what was prepared before', async () => {
+    now = new Date(Date.parse(until) - 1)
+    expect(await ruleOf(ask('POST', '/containers/c0/exec'))).toBe('allowed')
+    now = new Date(until)
+    expect(await ruleOf(ask('POST', '/containers/c0/exec'))).toBe('into-instance')
+    expect(await ruleOf(ask('POST', '/exec/e1/start'))).toBe('into-instance')
+  })
+
+  test('a ledger that cannot be read lets nobody in', async () => {
+    broken = 'ledger'
+    expect(await ruleOf(ask('POST', '/containers/c0/exec'))).toBe('cannot-tell')
   })
 })
 

@@ -54,7 +54,7 @@ describe('what reaches into a container, and into which', () => {
     ['POST', `/containers/${name}/exec`, 'exec', [name]],
     ['POST', `/v1.41/containers/${id.slice(0, 4)}/exec`, 'exec', [id.slice(0, 4)]],
     ['POST', `/v1.41/containers/${name}/attach?stream=1`, 'attach', [name]],
-    ['GET', `/v1.41/containers/${name}/attach/ws`, 'attach', [name, `${name}/attach`]],
+    ['GET', `/v1.41/containers/${name}/attach/ws`, 'attach', [name]],
     ['GET', `/v1.41/containers/${name}/archive?path=/etc`, 'cp', [name]],
     ['HEAD', `/v1.41/containers/${name}/archive?path=/etc`, 'cp', [name]],
     ['PUT', `/v1.41/containers/${name}/archive?path=/etc`, 'cp', [name]],
