@@ -21,6 +21,8 @@ export type LocalStatus = {
   hostAlarm: { host: string; since: string; message: string } | null
   /** Whether the engine that runs instances asks this Kiln's guard; `unknown`: it does not answer. */
   guard: 'in place' | 'absent' | 'unknown'
+  /** Why nothing new begins on this machine; null while its disks have room. What runs goes on. */
+  lowDisk: { message: string; place: string; fix: string } | null
 }
 
 /** Where a guard listens, and what it guards. */

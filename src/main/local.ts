@@ -1,6 +1,7 @@
 import { join, resolve } from 'node:path'
 import pino from 'pino'
 import type { LocalProcess, LocalStatus, LocalVerbs, Report } from '../cli/local-port.ts'
+import { lowDisk } from '../store/free-space.ts'
 import { loadConfig, type Config } from './config.ts'
 import { demandRestored } from './backup/demand-restored.ts'
 import { readHostAlarm } from './host-alarm.ts'
@@ -132,11 +133,25 @@ function processesOf(config: Config): Pick<LocalStatus, 'running' | 'processes'>
 }
 
 async function statusOf(config: Config): Promise<LocalStatus> {
-  const { guardState } = await import('./doctor/engine.ts')
+  const { guardState, rootOf } = await import('./doctor/engine.ts')
+  const engines = [...new Set([config.docker.runtime, config.docker.build])]
+  const [guard, ...roots] = await Promise.all([guardState(config), ...engines.map(rootOf)])
   return {
     home: config.home,
     ...processesOf(config),
     hostAlarm: readHostAlarm(config.paths.hostAlarm),
-    guard: await guardState(config),
+    guard,
+    lowDisk: await shortageOf(config, roots.flat()),
   }
+}
+
+/** By the same rule by which server and workers refuse to begin. */
+async function shortageOf(
+  { home, minFree }: Config,
+  roots: readonly string[],
+): Promise<LocalStatus['lowDisk']> {
+  const fault = await lowDisk([home, ...roots], minFree)
+  return fault === undefined
+    ? null
+    : { message: fault.message, place: fault.place ?? home, fix: fault.fix ?? '' }
 }

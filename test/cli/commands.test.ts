@@ -165,3 +165,18 @@ test.each(acting)('kiln %s --json says an error as JSON too', async (command) =>
   ].concat(['backup', 'restore', 'prune'])
   expect(code === 0).toBe(unharmed.includes(command))
 })
+
+test.each(['up', 'status'])(
+  'kiln %s says that nothing begins on a full disk, and what to do',
+  async (verb) => {
+    const connection = { address: 'http://127.0.0.1:1', token: secret }
+    const { code, stdout, stderr } = await kilnHere([verb], { connection, broken: true })
+    expect(stderr).toMatch(
+      /^ALARM low disk: 1 GiB are free at \/srv\/.kiln.*\n.*what runs goes on\n {2}next: free 1 GiB: kiln prune$/m,
+    )
+    expect(stdout).not.toContain('ALARM')
+    expect(code).toBe(verb === 'up' ? 0 : 3)
+    const roomy = await kilnHere([verb], { connection })
+    expect(roomy.stderr).not.toContain('low disk')
+  },
+)

@@ -6,7 +6,7 @@ import type { Repository } from '../../scripts/demo/repository.ts'
 import type { Client } from '../../src/api/client.ts'
 import { findTool } from '../helpers/find-tool.ts'
 import { run, work } from './command.ts'
-import { activeDigest, delivered, eventually, kilnAtHand } from './kiln-at-hand.ts'
+import { activeDigest, commitFile, delivered, eventually, kilnAtHand } from './kiln-at-hand.ts'
 import type { KilnAtHand } from './kiln-at-hand.ts'
 import { containersOf, onRecord } from './record.ts'
 
@@ -195,9 +195,12 @@ describe('the truth', () => {
     expect((await run(kiln, 'fsck')).exitCode).toBe(0)
   })
 
-  test('what served goes on serving once Kiln is up again, by the same instances', async () => {
+  test('with little free Kiln is up again and says so: what served goes on by the same instances, and nothing begins', async () => {
     const before = (await containersOf(kiln)).map(({ id }) => id).toSorted()
-    await kiln.up()
+    const tight = { ...kiln, env: { ...kiln.env, KILN_MIN_FREE: '999999Gi' } }
+    const up = await run(tight, 'up')
+    expect(up.stderr).toMatch(/^ALARM low disk: .* are free at .*\n.*\n {2}next: free /m)
+    expect(up.exitCode).toBe(0)
     api = await kiln.api()
     const { items } = await api.environments({})
     for (const { name, address } of items) {
@@ -209,6 +212,20 @@ describe('the truth', () => {
       )
       expect(answer.status).toBe(200)
     }
+    const known = (await onRecord(kiln)).facts.length
+    const commit = await commitFile(repository, 'message.txt', 'another\n')
+    const build = await work(tight, 'build', `${repository.path}@${commit}`)
+    expect(build).toMatchObject({
+      exitCode: 3,
+      operation: { state: 'failed', failure: { code: 'low_disk' }, steps: [{ name: 'source' }] },
+    })
+    const scale = await work(tight, 'scale', 'hello/prod', '2')
+    expect(scale).toMatchObject({
+      exitCode: 3,
+      operation: { state: 'refused', result: { rule: 'low-disk' }, failure: { code: 'low_disk' } },
+    })
+    const said = (await onRecord(kiln)).facts.slice(known)
+    expect(said).toMatchObject([{ kind: 'refusal', body: { rule: 'low-disk' } }])
     expect((await containersOf(kiln)).map(({ id }) => id).toSorted()).toEqual(before)
   })
 })

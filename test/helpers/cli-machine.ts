@@ -37,6 +37,13 @@ export function memoryMachine(broken: boolean): LocalVerbs {
       ? { host: 'local', since: '2026-11-28T03:00:00.000Z', message: 'the host starts nothing' }
       : null,
     guard: broken ? 'unknown' : 'in place',
+    lowDisk: broken
+      ? {
+          message: '1 GiB are free at /srv/.kiln, 1 GiB less than the 2 GiB that work begins with',
+          place: '/srv/.kiln',
+          fix: 'free 1 GiB: kiln prune',
+        }
+      : null,
   } as const
   return {
     up: async (report) => {

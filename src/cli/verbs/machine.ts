@@ -16,6 +16,7 @@ export const machine: Verb = (program, run) => {
         const status = await local.up(session.output.talk)
         await session.print(status, () => processes(session, status.processes))
         session.output.talk(status.already ? 'everything runs already' : 'ready')
+        tellLowDisk(session, status)
         session.output.talk('  stop it: kiln down')
       }),
     )
@@ -79,6 +80,7 @@ async function showStatus(
     session.output.talk(
       cleanLine(`ALARM since ${local.hostAlarm.since}: ${local.hostAlarm.message}`),
     )
+  tellLowDisk(session, local)
   session.output.talk(guardLines[local.guard])
   if (server === null) return session.output.talk(`no Kiln runs in ${local.home}: kiln up`)
   const versions = Object.entries(server.versions).map(([name, version]) => `${name} ${version}`)
@@ -94,6 +96,14 @@ const guardLines = {
   absent: 'guard: none, whoever reaches the engine may enter instances (docs/guard.md)',
   unknown: 'guard: unknown, the engine does not answer',
 } as const satisfies Record<LocalStatus['guard'], string>
+
+/** Nothing stops for it, so it has to be said where people look. */
+function tellLowDisk(session: Session, { lowDisk }: LocalStatus): void {
+  if (lowDisk === null) return
+  session.output.talk(cleanLine(`ALARM low disk: ${lowDisk.message}`))
+  session.output.talk('  no build, promotion, scale or rotation begins; what runs goes on')
+  session.output.talk(cleanLine(`  next: ${lowDisk.fix}`))
+}
 
 const warnBeforeMs = 14 * 86_400_000
 

@@ -6,6 +6,8 @@ import { guardName } from '../naming.ts'
 import { judgeSpace } from './machine.ts'
 
 const answerMs = 5000
+/** For people who wait. */
+const askMs = 2000
 
 /** What an engine says of itself. `guards`: the authorization plugins that it asks. */
 export type EngineFacts = {
@@ -89,11 +91,17 @@ export async function guardState({
   hostName,
 }: Pick<Config, 'docker' | 'hostName'>): Promise<'in place' | 'absent' | 'unknown'> {
   try {
-    const { guards = [] } = await readFacts(docker.runtime, 2000)
+    const { guards = [] } = await readFacts(docker.runtime, askMs)
     return guards.includes(guardName(hostName)) ? 'in place' : 'absent'
   } catch {
     return 'unknown'
   }
+}
+
+/** The engine's own folder, where it is on this machine; none of an engine that does not answer. */
+export async function rootOf(socketPath: string): Promise<string[]> {
+  const { root } = await readFacts(socketPath, askMs).catch((): Partial<EngineFacts> => ({}))
+  return root !== undefined && existsSync(root) ? [root] : []
 }
 
 export function judgeEngine(name: string, { version, liveRestore }: EngineFacts): Check[] {
