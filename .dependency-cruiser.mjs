@@ -2,7 +2,7 @@
 // shows that each one bites.
 
 const leaves = 'oci|docker|store'
-const rooms = 'source|template|build|inspect|ledger|registry|promote|runtime|edge|api'
+const rooms = 'source|template|build|inspect|ledger|registry|promote|retention|runtime|edge|api'
 /** Everything of Kiln's own, as opposed to npm packages and node: modules. */
 const own = '^(src|signing|workflows|scripts|test)/'
 

@@ -6,6 +6,12 @@ import { builder, control } from './activities.ts'
 import { progressQuery } from './deliver-commit.ts'
 import { ended, failureOf, step, throwIfFailed, track, type Tracked } from './tracking.ts'
 
+type Published = {
+  app: string
+  source: Source
+  bundles: Parameters<typeof control.publishArtifact>[0]['bundles']
+}
+
 export type RebuildInput = { id: string; digest: Digest; principal: Principal; requestedAt: string }
 
 /** Builds a sealed artifact again from its record, without any cache, and compares. */
@@ -52,12 +58,25 @@ export async function rebuildArtifact(input: RebuildInput): Promise<void> {
         rebuilt: { artifact: built.artifact, files: built.files },
       })
     })
+    if (record.bundles) await publishAgain(operation, { ...record, bundles: record.bundles }, built)
     ended(operation, 'succeeded', { result: { digest: built.artifact, same: true } })
   } catch (error) {
     ended(operation, isCancellation(error) ? 'cancelled' : 'failed', { failure: failureOf(error) })
     throwIfFailed(operation)
     throw error
   }
+}
+
+/** What was collected is there again, with all that was said of it. */
+async function publishAgain(
+  operation: Tracked,
+  { app, source, bundles }: Published,
+  { artifact, files }: { artifact: Digest; files: Digest },
+): Promise<void> {
+  const { sbom } = await step(operation, 'inspect', () => builder.makeSbom({ artifact, source }))
+  await step(operation, 'publish', () =>
+    control.publishArtifact({ found: { app }, artifact, files, sbom, bundles }),
+  )
 }
 
 /** The commit of a record, which must hold what it held. */

@@ -58,6 +58,7 @@ export async function openRooms({ home, release }: { home: string; release: stri
     digestOfJson,
     definition: (digest) => readDefinition(store, digest),
     room: async () => undefined,
+    gone: async () => null,
     request: async () => undefined,
     now,
   })

@@ -7,6 +7,7 @@ import type { CheckedTemplate } from '../domain/template.ts'
 import { packContext } from '../oci/context.ts'
 import { repositoryLabel } from '../oci/config.ts'
 import { openBlob, readImage } from '../oci/read-image.ts'
+import { blobKey } from '../store/blob-store.ts'
 import type { CanonicalArtifact } from './canonicalise.ts'
 import { canonicalise } from './canonicalise.ts'
 import { buildArguments, type BuildEngine } from './engine.ts'
@@ -82,7 +83,9 @@ export async function buildImage(
   }
 }
 
+/** One that was collected cannot be asked any more; only those from before ADR 6 said it. */
 async function saysWhere({ store }: BuildDependencies, artifact: Digest): Promise<boolean> {
+  if ((await store.size(blobKey(artifact))) === undefined) return false
   const { config } = await readImage(store, artifact)
   return repositoryLabel in (config.config?.Labels ?? {})
 }

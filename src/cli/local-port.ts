@@ -133,6 +133,31 @@ export type PruneReport = {
   wanted: number
 }
 
+/** What `kiln gc` removed, or would remove, and what it keeps. Sizes in bytes. */
+export type GcReport = {
+  applied: boolean
+  /** Sealed artifacts that go, with what is freed with each. */
+  artifacts: readonly { digest: string; app: string; sealedAt: string; bytes: number }[]
+  objects: number
+  bytes: number
+  /** What was used meanwhile and stayed; 0 when nothing was removed. */
+  spared: number
+  kept: {
+    artifacts: readonly {
+      digest: string
+      app: string
+      reason: string
+      environment: string | null
+    }[]
+    objects: number
+    bytes: number
+  }
+  /** What was not sealed, written or used since may go. */
+  since: string
+  /** Kept artifacts that are not whole; with any, nothing is removed. */
+  faults: readonly string[]
+}
+
 /** Where a passphrase comes from; `none`: the signing keys are left out, as the person said. */
 export type Passphrase =
   | { kind: 'text'; text: string }
@@ -210,6 +235,8 @@ export interface LocalVerbs {
   /** Looks at a log once from outside; throws `not_running` when nothing answers. */
   monitor(request: MonitorRequest): Promise<MonitorReport>
   prune(dryRun: boolean): Promise<PruneReport>
+  /** Needs Temporal, which knows what is being built. Throws `already_running` beside a backup or another one. */
+  gc(apply: boolean): Promise<GcReport>
   /** Copies all that is needed to serve again, while Kiln runs or not; adds to a backup that is there. */
   backup(folder: string, passphrase: Passphrase, report: Report): Promise<BackupReport>
   /** Makes an empty home from a backup, checked whole before. */

@@ -8,6 +8,7 @@ import { audit } from './verbs/audit.ts'
 import { breakGlass } from './verbs/break-glass.ts'
 import { build } from './verbs/build.ts'
 import { environments } from './verbs/environments.ts'
+import { gc } from './verbs/gc.ts'
 import { guard } from './verbs/guard.ts'
 import { history } from './verbs/history.ts'
 import { logs } from './verbs/logs.ts'
@@ -51,6 +52,7 @@ const verbs: readonly Verb[] = [
   breakGlass,
   guard,
   prune,
+  gc,
   history,
   logs,
   operations,

@@ -16,6 +16,7 @@ import { createGit } from '../source/git.ts'
 import { accessTo } from '../source/known-repository.ts'
 import { createMirror } from '../source/mirror.ts'
 import type { BlobStore } from '../store/blob-store.ts'
+import { holdingStore } from '../store/held-store.ts'
 import { templateActivities } from '../template/activities.ts'
 import { buildLog } from './build-log.ts'
 import { readObjectStore } from './object-store.ts'
@@ -39,7 +40,7 @@ import { createWorker, installRuntime, temporalActivity, workerIn } from './temp
 await runProcess('build', async (context) => {
   const { config, paths, logger, crashPoint } = context
   installRuntime(logger)
-  const { store } = readObjectStore(config.store, { readOnly: false })
+  const store = holdingStore(readObjectStore(config.store, { readOnly: false }).store)
   const registry = await openBuildRegistry(context, store)
   const docker = createDocker({ socketPath: config.docker.build })
   const { git, mirror, scratchFolder, cacheFolder } = await openWorkplace(context)

@@ -20,6 +20,10 @@ const gibibyte = 1024 ** 3
 export type Keep = {
   /** Of each environment, the last good images. */
   good: number
+  /** Of each environment, the last good artifacts that it may return to. */
+  returns: number
+  /** Whatever was sealed, written or used since. */
+  artifactDays: number
   logDays: number
   logBytes: number
   cacheDays: number
@@ -144,6 +148,8 @@ function folderAt(cwd: string, path: string | undefined): string | undefined {
 function keepOf(given: Given): Keep {
   return {
     good: given.KILN_KEEP_GOOD ?? 5,
+    returns: given.KILN_KEEP_RETURNS ?? 10,
+    artifactDays: given.KILN_KEEP_ARTIFACTS ?? 30,
     logDays: given.KILN_KEEP_LOGS ?? 30,
     logBytes: given.KILN_LOGS_MAX ?? gibibyte,
     cacheDays: 30,

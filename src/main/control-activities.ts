@@ -18,8 +18,10 @@ import { writeCommitStatus } from '../source/status-writer.ts'
 import { readSecretFile } from '../store/secret-file.ts'
 import { blobKey, type BlobStore } from '../store/blob-store.ts'
 import { lowDisk } from '../store/free-space.ts'
+import { holdingStore } from '../store/held-store.ts'
 import { mendingShare } from './disk-guard.ts'
 import type { Engine } from './engine.ts'
+import { keptArtifacts } from './kept-artifacts.ts'
 import { blobBytes, readDefinition } from './ledger-view.ts'
 import { deliveryId } from './operation-ids.ts'
 import type { ProcessContext } from './process.ts'
@@ -42,7 +44,9 @@ function now(): Date {
 /** Everything that runs on the queue `control`. */
 export async function controlActivities({ context, owned, engine, webhooks, version }: Input) {
   const { store, ledger } = owned
-  const { home, minFree } = context.config
+  const { home, minFree, origin } = context.config
+  const held = holdingStore(store)
+  const kept = keptArtifacts({ store: held, ledger, origin })
   await store.put(blobKey(promotionPolicyDigest), promotionPolicy.bytes)
   const records = ledgerActivities({
     decide: ledger.decide,
@@ -50,7 +54,7 @@ export async function controlActivities({ context, owned, engine, webhooks, vers
     publishedBundle: ledger.publishedBundle,
     verify: ledger.verify,
     blob: (digest) => blobBytes(store, digest),
-    origin: context.config.origin,
+    origin,
     version,
     policy: { name: promotionPolicy.name, digest: promotionPolicyDigest },
     now,
@@ -66,6 +70,7 @@ export async function controlActivities({ context, owned, engine, webhooks, vers
     },
     ...promoteActivities({
       ledger: ledger.refresh,
+      gone: kept.gone,
       digestOfJson,
       definition: (digest) => readDefinition(store, digest),
       room: (need) => lowDisk([home], need === 'work' ? minFree : mendingShare(minFree)),
@@ -74,6 +79,8 @@ export async function controlActivities({ context, owned, engine, webhooks, vers
     }),
     ...deliveryActivities({
       ledger: ledger.refresh,
+      isGone: kept.isGone,
+      bundlesOf: kept.bundlesOf,
       digestOfJson,
       templates: templatesIn(store),
       engine: { build: engine.build, deliver: (request) => deliver(engine, request, now()) },
@@ -84,7 +91,7 @@ export async function controlActivities({ context, owned, engine, webhooks, vers
       cancel: engine.cancelChange,
       ended: engine.changeEnded,
     }),
-    ...registryActivities({ store }),
+    ...registryActivities({ store: held }),
     ...announcements(context, webhooks),
   }
 }

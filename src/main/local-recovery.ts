@@ -8,6 +8,7 @@ import { readState } from '../edge/state.ts'
 import { makeBackup } from './backup/backup.ts'
 import { restoreBackup } from './backup/restore.ts'
 import { readSettings } from './backup/settings.ts'
+import { lockCollections } from './collection-lock.ts'
 import type { Config } from './config.ts'
 import { edgePathsOf } from './edge-paths.ts'
 import { openLedgerView, type LedgerView } from './ledger-view.ts'
@@ -32,18 +33,23 @@ export async function localBackup(
   const words = await wordsOf(passphrase, environment)
   const trust = await readTrust(config.paths.trust)
   await demandSeenBefore(config, { store, head, trust })
-  return makeBackup({
-    folder: resolve(folder),
-    store,
-    head,
-    trust,
-    keys: words === null ? null : { folder: config.paths.keys, passphrase: words },
-    addresses: await addressesOf(config.paths),
-    settings: await readSettings(config.paths),
-    kiln: packageVersion(),
-    now: () => new Date(),
-    report,
-  })
+  const lock = await lockCollections(config)
+  try {
+    return await makeBackup({
+      folder: resolve(folder),
+      store,
+      head,
+      trust,
+      keys: words === null ? null : { folder: config.paths.keys, passphrase: words },
+      addresses: await addressesOf(config.paths),
+      settings: await readSettings(config.paths),
+      kiln: packageVersion(),
+      now: () => new Date(),
+      report,
+    })
+  } finally {
+    lock.release()
+  }
 }
 
 /** Makes this machine's home from a backup, and says what will serve. */

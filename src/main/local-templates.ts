@@ -3,6 +3,7 @@ import { checkLock } from '../template/check-template.ts'
 import { listTemplates, showTemplate } from '../template/list-templates.ts'
 import type { Lock } from '../template/lock-file.ts'
 import { lockTemplate } from '../template/lock-template.ts'
+import { holdingStore } from '../store/held-store.ts'
 import type { Config } from './config.ts'
 import { readObjectStore } from './object-store.ts'
 import { templateRoom } from './template-room.ts'
@@ -11,7 +12,7 @@ type TemplateVerbs = Pick<LocalVerbs, 'templates' | 'template' | 'lockTemplate' 
 
 /** Authoring: templates lie in a folder under version control, what they lock lies in the store. */
 export function localTemplates(config: Config): TemplateVerbs {
-  const store = () => readObjectStore(config.store, { readOnly: false }).store
+  const store = () => holdingStore(readObjectStore(config.store, { readOnly: false }).store)
   const show = async (name: string) => {
     const { lock } = await showTemplate(config.templates, name)
     const entries = lock === null ? [] : entriesOf(lock.content)

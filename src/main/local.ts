@@ -62,6 +62,7 @@ export function createLocalVerbs({ home, env }: { home: string; env: Environment
     },
     reindex: async () => (await ledger()).localReindex(config),
     prune: async (dryRun) => (await import('./local-prune.ts')).localPrune(config, dryRun),
+    gc: async (apply) => (await import('./local-gc.ts')).localGc(config, apply),
   }
 }
 

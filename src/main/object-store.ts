@@ -1,7 +1,7 @@
 import { readFileSync, statSync } from 'node:fs'
 import { z } from 'zod'
 import { KilnError } from '../domain/error.ts'
-import type { BlobStore, HeadStore } from '../store/blob-store.ts'
+import type { AgingStore, HeadStore } from '../store/blob-store.ts'
 import { openFolderHead, readFolderHead } from '../store/folder-head.ts'
 import { openFolderStore } from '../store/folder-store.ts'
 import { probeFolder } from '../store/probe-folder.ts'
@@ -26,7 +26,7 @@ export type StorePlace =
 export type ObjectStore = {
   /** As people name it: a path, or `s3://bucket/prefix`. */
   place: string
-  store: BlobStore
+  store: AgingStore
   head: HeadStore
   /** Refuses, by trying, a store that does not keep its promises: see `probeStore`. */
   probe: () => Promise<void>

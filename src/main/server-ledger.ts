@@ -5,7 +5,7 @@ import { derOf } from '../../signing/trust.ts'
 import type { LedgerFiles, LogEntryRequest } from '../api/ports.ts'
 import { openLedger, type LedgerWriter } from '../ledger/ledger-writer.ts'
 import { lockFolder } from '../store/folder-lock.ts'
-import type { BlobStore } from '../store/blob-store.ts'
+import type { AgingStore } from '../store/blob-store.ts'
 import { openObjectStore } from './object-store.ts'
 import { readLogKeys } from './log-keys.ts'
 import { pinnedRoot } from './pinned-root.ts'
@@ -14,7 +14,7 @@ import { sayFresh } from './say-fresh.ts'
 import { vouching } from './signing-keys.ts'
 
 export type OwnedLedger = {
-  store: BlobStore
+  store: AgingStore
   ledger: LedgerWriter
   signer: SignerClient
   /** The newest signed word that the log is so now. */

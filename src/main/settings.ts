@@ -218,6 +218,16 @@ export const settings = {
     standard: '5',
     form: z.coerce.number().int().min(1).max(1000),
   },
+  KILN_KEEP_RETURNS: {
+    about: "how many of each environment's last good artifacts kiln gc keeps to return to",
+    standard: '10',
+    form: z.coerce.number().int().min(1).max(100_000),
+  },
+  KILN_KEEP_ARTIFACTS: {
+    about: 'days for which kiln gc keeps whatever was sealed, written or used',
+    standard: '30',
+    form: days,
+  },
   KILN_KEEP_LOGS: {
     about: 'days that logs of builds and instances are kept',
     standard: '30',

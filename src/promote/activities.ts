@@ -4,7 +4,7 @@ import type { Digest } from '../domain/digest.ts'
 import { KilnError } from '../domain/error.ts'
 import { denialOf } from '../domain/fold-denial.ts'
 import { environmentOf, type EnvironmentState, type Ledger } from '../domain/ledger.ts'
-import { environmentName, type EnvironmentName } from '../domain/name.ts'
+import { environmentName, parseEnvironmentName, type EnvironmentName } from '../domain/name.ts'
 import {
   planPromotion,
   planReplacement,
@@ -34,6 +34,9 @@ export type Decision =
   | { kind: 'nothing-to-do'; serving: Served | null }
   | { kind: 'refused'; rule: string; message: string; fix: string | null }
 
+/** An artifact that was sealed and is not in the registry. */
+export type Gone = { message: string; fix: string }
+
 type Dependencies = {
   /** The ledger as of now, verified. */
   ledger: () => Promise<Ledger>
@@ -42,6 +45,8 @@ type Dependencies = {
   definition: (digest: Digest) => Promise<Definition>
   /** Why nothing may begin now, for want of space; what mends may begin with less. */
   room: (need: 'work' | 'mending') => Promise<KilnError | undefined>
+  /** Why an artifact cannot be started any more, `kiln gc` above all; null: it is there, and stays for now. */
+  gone: (artifact: { app: string; digest: Digest }) => Promise<Gone | null>
   /** Hands a request to an environment's workflow; the same id again is the same request. */
   request: (request: ChangeRequest) => Promise<void>
   now: () => Date
@@ -78,9 +83,10 @@ export function promoteActivities(dependencies: Dependencies) {
     async decideChange(request: ChangeRequest): Promise<Decision> {
       const decision = decide(await ledger(), request, { digestOfJson, now: now() })
       if (decision.kind !== 'change') return decision
-      const need = roomFor[decision.body.changeKind]
-      const fault = need === null ? undefined : await dependencies.room(need)
-      if (fault !== undefined) return withoutRoom(fault)
+      const missing =
+        (await missingTarget(dependencies, decision.body)) ??
+        (await missingRoom(dependencies, decision.body))
+      if (missing !== null) return missing
       if (request.wish.kind !== 'rotation') return decision
       const { secrets } = await dependencies.definition(decision.body.target.definition)
       return secrets === undefined ? withoutSecrets(request) : decision
@@ -172,8 +178,25 @@ export function decide(
   }
 }
 
-function withoutRoom({ message, fix }: KilnError): Decision {
-  return { kind: 'refused', rule: 'low-disk', message, fix: fix ?? null }
+/** Only where people choose: what serves, and what a denial returns to, is leased. */
+async function missingTarget(
+  { gone }: Dependencies,
+  { changeKind, environment, target }: Pick<ChangeBody, 'changeKind' | 'environment' | 'target'>,
+): Promise<Decision | null> {
+  if (changeKind !== 'promotion' && changeKind !== 'rollback') return null
+  const { app } = parseEnvironmentName(environment)
+  const found = await gone({ app, digest: target.digest })
+  return found === null ? null : { kind: 'refused', rule: 'collected', ...found }
+}
+
+async function missingRoom(
+  { room }: Dependencies,
+  { changeKind }: Pick<ChangeBody, 'changeKind'>,
+): Promise<Decision | null> {
+  const need = roomFor[changeKind]
+  const fault = need === null ? undefined : await room(need)
+  if (fault === undefined) return null
+  return { kind: 'refused', rule: 'low-disk', message: fault.message, fix: fault.fix ?? null }
 }
 
 function withoutSecrets({ environment }: ChangeRequest): Decision {

@@ -32,6 +32,9 @@ type CommitDelivery = {
   part?: { id: string; path: string; useCache: boolean; principal: Principal }
 }
 
+/** A logged statement's bundle, as the registry publishes it. */
+type BundleAt = { key: string; predicateType: string; created: string }
+
 type Dependencies = {
   ledger: () => Promise<Ledger>
   digestOfJson: (value: unknown) => Digest
@@ -40,6 +43,10 @@ type Dependencies = {
     put: (template: CheckedTemplate) => Promise<void>
     get: (lock: Digest) => Promise<CheckedTemplate | undefined>
   }
+  /** Whether an artifact that was sealed is not in the registry any more. */
+  isGone: (artifact: { app: string; digest: Digest }) => Promise<boolean>
+  /** The bundles of all that was said of an artifact, for the registry. */
+  bundlesOf: (artifact: Digest) => Promise<readonly BundleAt[]>
   /** Starts a workflow, or joins it when it runs already, and waits for its end. */
   engine: {
     build: (request: BuildRequest) => Promise<Digest>
@@ -79,7 +86,8 @@ function refuseDenied({ deniedTemplates }: Ledger, { name, lock, base }: Checked
 
 export type DeliveryActivities = ReturnType<typeof deliveryActivities>
 
-export function deliveryActivities({ ledger, digestOfJson, templates, engine }: Dependencies) {
+export function deliveryActivities(dependencies: Dependencies) {
+  const { ledger, digestOfJson, templates, engine } = dependencies
   return {
     async authorizeWork(input: {
       principal: Principal
@@ -113,7 +121,11 @@ export function deliveryActivities({ ledger, digestOfJson, templates, engine }: 
       const sealed = [...known.sealed.values()]
       const before =
         sealed.find(({ body }) => body.build === id) ?? unchanged(sealed, { found, template })
-      return { id: before?.body.build ?? id, artifact: before?.artifact ?? null }
+      const digest = before?.artifact ?? null
+      if (before === undefined || digest === null) return { id, artifact: null }
+      // What was collected is built again.
+      if (await dependencies.isGone({ app: found.app, digest })) return { id, artifact: null }
+      return { id: before.body.build, artifact: digest }
     },
 
     async runBuild(request: BuildRequest): Promise<Digest> {
@@ -125,7 +137,7 @@ export function deliveryActivities({ ledger, digestOfJson, templates, engine }: 
       return engine.deliver(request)
     },
 
-    /** What a sealed artifact was made from. */
+    /** What a sealed artifact was made from; `bundles` are set when it must be published again. */
     async readBuildRecord({ digest }: { digest: Digest }) {
       const sealed = (await ledger()).sealed.get(digest)
       if (sealed === undefined)
@@ -138,7 +150,9 @@ export function deliveryActivities({ ledger, digestOfJson, templates, engine }: 
           `the store does not hold template ${template.name} at lock ${template.lock}`,
         )
       }
-      return { app, build, source, files, template: checked }
+      const gone = await dependencies.isGone({ app, digest })
+      const bundles = gone ? await dependencies.bundlesOf(digest) : null
+      return { app, build, source, files, template: checked, bundles }
     },
   }
 }

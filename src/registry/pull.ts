@@ -2,6 +2,7 @@ import { Readable } from 'node:stream'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { mediaTypes } from '../oci/image.ts'
 import { blobKey, type BlobStore } from '../store/blob-store.ts'
+import { wasCollected } from '../store/collected.ts'
 import type { Admissible, RegistryPrincipal } from './access.ts'
 import { isReferenced, isRepository, readManifest, referrersIndex, referrersOf } from './catalog.ts'
 import { digestOfBytes } from './manifest.ts'
@@ -102,10 +103,19 @@ async function answerManifest(
   }
   const stored =
     reference.kind === 'digest' ? await readManifest(store, name, reference.digest) : undefined
-  if (stored === undefined) {
-    throw new RegistryError('MANIFEST_UNKNOWN', 404, 'the repository has no such manifest')
-  }
+  if (stored === undefined) throw await unknownManifest(store, reference)
   return sendBytes(exchange, stored.manifest.mediaType, stored.bytes)
+}
+
+async function unknownManifest(
+  store: BlobStore,
+  reference: Extract<Route, { kind: 'manifest' }>['reference'],
+): Promise<RegistryError> {
+  const collected =
+    reference.kind === 'digest' && (await wasCollected(store, reference.digest))
+      ? `${reference.digest} was collected; kiln rebuild makes it again`
+      : 'the repository has no such manifest'
+  return new RegistryError('MANIFEST_UNKNOWN', 404, collected)
 }
 
 async function answerReferrers(

@@ -25,6 +25,21 @@ export interface BlobStore {
   list(prefix: string): AsyncIterable<string>
 }
 
+/** An object as retention sees it. `touchedAt`: when it was written or renewed last, ms since 1970 by the store's clock. */
+export type AgedObject = { key: string; size: number; touchedAt: number }
+
+/** What retention needs beside that. Nothing but `kiln gc` removes; how it does so safely: docs/retention.md. */
+export interface AgingStore extends BlobStore {
+  /** As `list`, with sizes and ages; what goes away meanwhile may be left out. */
+  entries(prefix: string): AsyncIterable<AgedObject>
+  /** Undefined when absent. */
+  touchedAt(key: string): Promise<number | undefined>
+  /** Makes an object young; false when absent. */
+  renew(key: string): Promise<boolean>
+  /** Removes an object; one that is absent is no error. Durable when resolved. */
+  remove(key: string): Promise<void>
+}
+
 export function blobKey(digest: Digest): string {
   return `blobs/sha256/${digest.slice('sha256:'.length)}`
 }

@@ -23,6 +23,8 @@ export type DurableFolder = {
   /** Gives the temporary file its final name, durably; false when that name is taken (then it is made durable). */
   publish(temporary: string, path: string): Promise<boolean>
   drop(temporary: string): Promise<void>
+  /** Removes a published file, durably; one that is not there is no error. */
+  remove(path: string): Promise<void>
 }
 
 export function openDurableFolder(root: string): DurableFolder {
@@ -70,6 +72,14 @@ export function openDurableFolder(root: string): DurableFolder {
     },
     async drop(temporary) {
       await unlink(temporary).catch(() => {})
+    },
+    async remove(path) {
+      try {
+        await unlink(path)
+        await sync(dirname(path))
+      } catch (error) {
+        if (errnoOf(error) !== 'ENOENT') throw diskError(error, path)
+      }
     },
   }
 }

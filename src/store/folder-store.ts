@@ -1,16 +1,16 @@
 import { createHash, randomUUID } from 'node:crypto'
-import { createReadStream } from 'node:fs'
-import { open, readFile, readdir, stat } from 'node:fs/promises'
+import { createReadStream, type Stats } from 'node:fs'
+import { open, readFile, readdir, stat, utimes } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { digestOfHex, type Digest } from '../domain/digest.ts'
 import { KilnError } from '../domain/error.ts'
-import { blobKey, type BlobStore } from './blob-store.ts'
+import { blobKey, type AgedObject, type AgingStore } from './blob-store.ts'
 import { openDurableFolder, type DurableFolder } from './disk.ts'
 import { diskError, errnoOf } from './disk-error.ts'
 import { checkKey, checkPrefix, otherBytes } from './key.ts'
 
 /** The object store as a folder. Several processes may open it; its head has one owner (`lockFolder`). */
-export function openFolderStore(input: { root: string; readOnly?: boolean }): BlobStore {
+export function openFolderStore(input: { root: string; readOnly?: boolean }): AgingStore {
   const root = resolve(input.root)
   const files = openDurableFolder(root)
   const writing = (): void => {
@@ -25,6 +25,8 @@ export function openFolderStore(input: { root: string; readOnly?: boolean }): Bl
       const path = pathOf(root, key)
       if (await files.publish(temporary, path)) return
       const present = await ifPresent(path, () => readFile(path))
+      // A collection removed it in between.
+      if (present === undefined && (await files.publish(temporary, path))) return
       if (present?.equals(bytes) !== true) throw otherBytes(key)
     } finally {
       await files.drop(temporary)
@@ -41,6 +43,18 @@ export function openFolderStore(input: { root: string; readOnly?: boolean }): Bl
     },
     readBlob: (digest, range) => readBlob(pathOf(root, blobKey(digest)), range),
     list: (prefix) => list(root, prefix),
+    entries: (prefix) => agesOf(root, prefix),
+    touchedAt: async (key) => (await fileAt(root, key))?.mtimeMs,
+    async renew(key) {
+      writing()
+      const path = pathOf(root, key)
+      const now = new Date()
+      return (await ifPresent(path, async () => utimes(path, now, now).then(() => true))) ?? false
+    },
+    async remove(key) {
+      writing()
+      await files.remove(pathOf(root, key))
+    },
   }
 }
 
@@ -78,6 +92,7 @@ async function putBlob(
     const path = pathOf(root, key)
     const first = await files.publish(temporary, path)
     const present = first ? digest : await ifPresent(path, () => digestOfFile(path))
+    if (present === undefined && (await files.publish(temporary, path))) return { digest, size }
     if (present !== digest) throw otherBytes(key)
     return { digest, size }
   } finally {
@@ -107,10 +122,14 @@ async function read(root: string, key: string): Promise<Uint8Array | undefined> 
   return await ifPresent(path, () => readFile(path))
 }
 
-async function sizeOf(root: string, key: string): Promise<number | undefined> {
+async function fileAt(root: string, key: string): Promise<Stats | undefined> {
   const path = pathOf(root, key)
   const found = await ifPresent(path, () => stat(path))
-  return found?.isFile() === true ? found.size : undefined
+  return found?.isFile() === true ? found : undefined
+}
+
+async function sizeOf(root: string, key: string): Promise<number | undefined> {
+  return (await fileAt(root, key))?.size
 }
 
 async function readBlob(
@@ -129,5 +148,12 @@ async function* list(root: string, prefix: string): AsyncGenerator<string> {
   for (const entry of entries) {
     if (entry.isDirectory()) yield* list(root, `${prefix}${entry.name}/`)
     else if (entry.isFile()) yield `${prefix}${entry.name}`
+  }
+}
+
+async function* agesOf(root: string, prefix: string): AsyncGenerator<AgedObject> {
+  for await (const key of list(root, prefix)) {
+    const found = await fileAt(root, key)
+    if (found !== undefined) yield { key, size: found.size, touchedAt: found.mtimeMs }
   }
 }

@@ -8,17 +8,15 @@ import {
   CompleteMultipartUploadCommand,
   CreateMultipartUploadCommand,
   GetObjectCommand,
-  HeadObjectCommand,
-  ListObjectsV2Command,
   PutObjectCommand,
   UploadPartCommand,
-  type ListObjectsV2CommandOutput,
 } from '@aws-sdk/client-s3'
 import { digestOfHex, type Digest } from '../domain/digest.ts'
 import { KilnError } from '../domain/error.ts'
-import { blobKey, type BlobStore } from './blob-store.ts'
+import { blobKey, type AgingStore } from './blob-store.ts'
 import { diskError } from './disk-error.ts'
-import { checkKey, checkPrefix, otherBytes } from './key.ts'
+import { agesIn } from './s3-ages.ts'
+import { checkKey, otherBytes } from './key.ts'
 import {
   collect,
   demandTag,
@@ -29,12 +27,13 @@ import {
   type Bucket,
   type S3Settings,
 } from './s3-client.ts'
+import { headOf, ifPresent, objectsIn } from './s3-objects.ts'
 
 /** One request up to this size, parts of this size above it. S3 wants parts of at least 5 MiB. */
 const partSize = 8 * 1024 * 1024
 
 /** The object store in an S3 bucket. Every write is a create: `If-None-Match: *`. */
-export function openS3Store(settings: S3Settings): BlobStore {
+export function openS3Store(settings: S3Settings): AgingStore {
   const bucket = openBucket(settings)
   return {
     put: (key, bytes) => put(bucket, key, bytes),
@@ -42,7 +41,10 @@ export function openS3Store(settings: S3Settings): BlobStore {
     size: (key) => sizeOf(bucket, key),
     putBlob: (content, expected) => putBlob(bucket, content, expected),
     readBlob: (digest, range) => openObject(bucket, blobKey(digest), range),
-    list: (prefix) => list(bucket, prefix),
+    async *list(prefix) {
+      for await (const { key } of objectsIn(bucket, prefix)) yield key
+    },
+    ...agesIn(bucket),
   }
 }
 
@@ -51,8 +53,13 @@ async function put(bucket: Bucket, key: string, bytes: Uint8Array): Promise<void
   if (await create(bucket, key, bytes)) return
   // Most often this client's own earlier attempt, whose answer was lost.
   const present = await get(bucket, key)
-  if (present === undefined) throw takenAndGone(bucket, key)
+  if (present === undefined) return await createOnceMore(bucket, key, bytes)
   if (Buffer.compare(present, bytes) !== 0) throw otherBytes(key)
+}
+
+/** A collection may have removed it in between; twice in a row is no S3. */
+async function createOnceMore(bucket: Bucket, key: string, bytes: Uint8Array): Promise<void> {
+  if (!(await create(bucket, key, bytes))) throw takenAndGone(bucket, key)
 }
 
 /** Told that the name is taken, and then that nothing is there. */
@@ -89,19 +96,6 @@ async function unlessTaken(action: () => Promise<void>): Promise<boolean> {
   }
 }
 
-async function ifPresent<T>(action: () => Promise<T>): Promise<T | undefined> {
-  try {
-    return await action()
-  } catch (error) {
-    const missingBucket =
-      error instanceof KilnError &&
-      error.cause instanceof Error &&
-      error.cause.name === 'NoSuchBucket'
-    if (statusOf(error) === 404 && !missingBucket) return undefined
-    throw error
-  }
-}
-
 async function openObject(
   bucket: Bucket,
   key: string,
@@ -129,46 +123,7 @@ async function get(bucket: Bucket, key: string): Promise<Uint8Array | undefined>
 }
 
 async function sizeOf(bucket: Bucket, key: string): Promise<number | undefined> {
-  checkKey(key)
-  return await ifPresent(async () => {
-    const answer = await bucket.request((abortSignal) =>
-      bucket.client.send(new HeadObjectCommand({ Bucket: bucket.name, Key: bucket.keyOf(key) }), {
-        abortSignal,
-      }),
-    )
-    demandTag(bucket, key, answer.ETag)
-    return answer.ContentLength
-  })
-}
-
-async function* list(bucket: Bucket, prefix: string): AsyncGenerator<string> {
-  checkPrefix(prefix)
-  let token: string | undefined
-  do {
-    const page = await bucket.request((abortSignal) =>
-      bucket.client.send(
-        new ListObjectsV2Command({
-          Bucket: bucket.name,
-          Prefix: bucket.keyOf(prefix),
-          ...(token === undefined ? {} : { ContinuationToken: token }),
-        }),
-        { abortSignal },
-      ),
-    )
-    token = nextPage(bucket, page)
-    for (const { Key: key } of page.Contents ?? []) {
-      if (key !== undefined) yield key.slice(bucket.keyOf('').length)
-    }
-  } while (token !== undefined)
-}
-
-/** A page that does not say whether it is the last is no page: what it does not list may be there. */
-function nextPage(bucket: Bucket, page: ListObjectsV2CommandOutput): string | undefined {
-  const { IsTruncated: more, NextContinuationToken: token } = page
-  if (more === undefined) throw notS3(bucket, 'a listing that does not say whether it ends')
-  if (!more) return undefined
-  if (token === undefined) throw notS3(bucket, 'a listing that goes on, and does not say where')
-  return token
+  return (await headOf(bucket, key))?.size
 }
 
 /** The name is the content's digest, known at its end: so content waits in a file until then. */
@@ -187,7 +142,12 @@ async function putBlob(
       throw new KilnError('digest_mismatch', `content is ${digest}, expected ${expected}`)
     }
     const key = blobKey(digest)
-    if (!(await upload(bucket, key, { path, size }))) await demandDigest(bucket, key, digest)
+    const stored =
+      (await upload(bucket, key, { path, size })) ||
+      (await hasDigest(bucket, key, digest)) ||
+      // A collection may have removed it in between; twice in a row is no S3.
+      (await upload(bucket, key, { path, size }))
+    if (!stored) throw takenAndGone(bucket, key)
     return { digest, size }
   } finally {
     await unlink(path).catch(() => {})
@@ -215,12 +175,14 @@ async function spool(
   return { digest: digestOfHex(hash.digest('hex')), size }
 }
 
-async function demandDigest(bucket: Bucket, key: string, digest: Digest): Promise<void> {
+/** False when there is nothing; throws for other content. */
+async function hasDigest(bucket: Bucket, key: string, digest: Digest): Promise<boolean> {
   const present = await openObject(bucket, key)
-  if (present === undefined) throw takenAndGone(bucket, key)
+  if (present === undefined) return false
   const hash = createHash('sha256')
   for await (const chunk of present) hash.update(chunk)
   if (digestOfHex(hash.digest('hex')) !== digest) throw otherBytes(key)
+  return true
 }
 
 /** False when the name is taken. */

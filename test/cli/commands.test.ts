@@ -37,6 +37,7 @@ const examples: Record<string, readonly string[]> = {
   revoke: ['a1a1a1', '--reason', 'the key leaked'],
   scale: ['hello/prod', '3'],
   prune: ['--dry-run'],
+  gc: [],
   scan: ['hello/prod'],
   'break-glass': ['kiln.hello.prod.3.1', '--reason', 'it hangs'],
   guard: [],

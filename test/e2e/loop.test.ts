@@ -1,3 +1,4 @@
+import { globSync } from 'node:fs'
 import { readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -20,6 +21,9 @@ let kiln: KilnAtHand
 let repository: Repository
 let first: string
 let second: string
+let watched: string
+const [faketime = ''] = globSync('/usr/lib/*/faketime/libfaketime.so.1')
+const inFortyDays = { LD_PRELOAD: faketime, FAKETIME: '+40d', FAKETIME_DONT_FAKE_MONOTONIC: '1' }
 
 beforeAll(async () => {
   kiln = await kilnAtHand()
@@ -105,7 +109,7 @@ test('a watched repository: each commit goes to dev without a hand, one build ho
   const earlier = await repository.commit('watched')
   const watch = await run(kiln, 'watch', repository.path)
   expect(watch).toMatchObject({ exitCode: 0, stdout: expect.stringMatching(/^watch\./) })
-  await serves(api, earlier)
+  watched = await serves(api, earlier)
 
   await changeGreeting(repository, `canary-${crypto.randomUUID()}`)
   const newest = await repository.commit('newest')
@@ -142,15 +146,6 @@ test('a watched repository: each commit goes to dev without a hand, one build ho
 })
 
 describe('rebuild', () => {
-  test('of an artifact gives the same digest', async () => {
-    const api = await kiln.api()
-    const digest = String(await activeDigest(api, 'hello/dev'))
-    const short = digest.slice('sha256:'.length, 'sha256:'.length + 12)
-    const { exitCode, operation } = await work(kiln, 'rebuild', short)
-    expect(operation).toMatchObject({ state: 'succeeded', result: { digest, same: true } })
-    expect(exitCode).toBe(0)
-  })
-
   test('of one whose RUN writes the clock into a file exits 8 and names the file', async () => {
     const api = await kiln.api()
     await ownTemplate(kiln, 'clock', {
@@ -170,6 +165,33 @@ describe('rebuild', () => {
     expect(stderr).toMatch(/^ {2}\| .*app\/built-at/m)
     expect((await onRecord(kiln)).ledger.sealed.has(digest as never)).toBe(true)
     await commitFile(repository, 'kiln.yaml', text)
+  })
+
+  test('of an artifact that was collected gives the same digest, and it can be returned to again', async () => {
+    // Forty days later, when only what serves, its rollback target and the last good one are leased.
+    const later = { ...kiln, env: { ...kiln.env, ...inFortyDays, KILN_KEEP_RETURNS: '1' } }
+    const shown = JSON.parse((await run(later, 'gc', '--json')).stdout)
+    expect(shown).toMatchObject({ applied: false, faults: [] })
+    expect(shown.artifacts).toMatchObject([{ digest: watched, app: 'hello' }])
+    const done = JSON.parse((await run(later, 'gc', '--apply', '--json')).stdout)
+    expect(done).toMatchObject({ applied: true, spared: 0, artifacts: shown.artifacts })
+    expect(done.bytes).toBe(shown.bytes)
+    expect(await run(kiln, 'fsck')).toMatchObject({ exitCode: 0 })
+    const back = ['rollback', 'hello/dev', '--to', watched] as const
+    const refused = await work(kiln, ...back)
+    expect(refused.operation).toMatchObject({
+      state: 'refused',
+      failure: { place: 'collected', fix: expect.stringContaining(`kiln rebuild ${watched}`) },
+    })
+    expect(refused.exitCode).toBe(5)
+    const rebuilt = await work(kiln, 'rebuild', watched.slice(7, 19))
+    expect(rebuilt.operation).toMatchObject({
+      failure: null,
+      state: 'succeeded',
+      result: { digest: watched, same: true },
+    })
+    expect(await work(kiln, ...back)).toMatchObject({ exitCode: 0 })
+    expect(await activeDigest(await kiln.api(), 'hello/dev')).toBe(watched)
   })
 })
 

@@ -135,6 +135,22 @@ export function memoryMachine(broken: boolean): LocalVerbs {
       free: 9_000_000_000,
       wanted: 2 * 1024 ** 3,
     }),
+    gc: async (apply) => ({
+      applied: apply,
+      artifacts: [
+        { digest: lock, app: 'hello', sealedAt: '2026-01-01T00:00:00Z', bytes: 7_000_000 },
+      ],
+      objects: 12,
+      bytes: 9_000_000,
+      spared: 0,
+      kept: {
+        artifacts: [{ digest: lock, app: 'hello', reason: 'active', environment: 'hello/prod' }],
+        objects: 40,
+        bytes: 90_000_000,
+      },
+      since: '2026-02-01T00:00:00.000Z',
+      faults: broken ? [`${lock} is kept, and its manifest is missing`] : [],
+    }),
     backup: async (folder, passphrase) => ({
       folder,
       entries: 7,

@@ -30,8 +30,10 @@ export type Said = Fact extends infer F
 export class FactLog {
   ledger: Ledger = emptyLedger()
   readonly facts: Fact[] = []
+  /** When what is added next is said. */
+  time = '2026-01-01T00:00:00Z'
 
-  add(said: Said, time = '2026-01-01T00:00:00Z'): Fact {
+  add(said: Said, time = this.time): Fact {
     const index = this.facts.length
     const fact = {
       ...said,

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { digestOfHex } from '../../src/domain/digest.ts'
 import { KilnError } from '../../src/domain/error.ts'
-import { blobKey, type BlobStore, type HeadStore } from '../../src/store/blob-store.ts'
+import { blobKey, type AgingStore, type HeadStore } from '../../src/store/blob-store.ts'
 import { checkKey, checkPrefix } from '../../src/store/key.ts'
 
 /**
@@ -9,17 +9,26 @@ import { checkKey, checkPrefix } from '../../src/store/key.ts'
  * of a failure all the same.
  */
 export type Fault = 'lost' | 'landed' | undefined
-export type FaultPlan = (write: { kind: 'put' | 'blob' | 'swap'; key: string }) => Fault
+export type FaultPlan = (write: {
+  kind: 'put' | 'blob' | 'swap' | 'renew' | 'remove'
+  key: string
+}) => Fault
 
 export type MemoryStore = {
-  store: BlobStore
+  store: AgingStore
   head: HeadStore
   objects: Map<string, Uint8Array>
+  /** When each object was written or renewed last, ms since 1970. */
+  touched: Map<string, number>
 }
 
 /** The store's contract in memory, broken on demand. Writes yield, so that writers interleave. */
-export function memoryStore(fault: FaultPlan = () => undefined): MemoryStore {
+export function memoryStore(
+  fault: FaultPlan = () => undefined,
+  now: () => number = Date.now,
+): MemoryStore {
   const objects = new Map<string, Uint8Array>()
+  const touched = new Map<string, number>()
 
   async function write(kind: 'put' | 'blob', key: string, bytes: Uint8Array): Promise<void> {
     checkKey(key)
@@ -30,11 +39,12 @@ export function memoryStore(fault: FaultPlan = () => undefined): MemoryStore {
     if (present !== undefined && Buffer.compare(present, bytes) !== 0) {
       throw new KilnError('digest_mismatch', `${key} already holds other bytes`)
     }
+    if (present === undefined) touched.set(key, now())
     objects.set(key, Uint8Array.from(bytes))
     if (broken === 'landed') throw unheard(key)
   }
 
-  const store: BlobStore = {
+  const store: AgingStore = {
     put: (key, bytes) => write('put', key, bytes),
     async get(key) {
       checkKey(key)
@@ -65,8 +75,31 @@ export function memoryStore(fault: FaultPlan = () => undefined): MemoryStore {
       checkPrefix(prefix)
       yield* [...objects.keys()].filter((key) => key.startsWith(prefix))
     },
+    async *entries(prefix) {
+      checkPrefix(prefix)
+      for (const [key, { length: size }] of [...objects].filter(([at]) => at.startsWith(prefix))) {
+        yield { key, size, touchedAt: touched.get(key) ?? 0 }
+      }
+    },
+    async touchedAt(key) {
+      await tick()
+      return objects.has(key) ? (touched.get(key) ?? 0) : undefined
+    },
+    async renew(key) {
+      await tick()
+      const broken = fault({ kind: 'renew', key })
+      if (broken !== 'lost' && objects.has(key)) touched.set(key, now())
+      if (broken !== undefined) throw unheard(key)
+      return objects.has(key)
+    },
+    async remove(key) {
+      await tick()
+      const broken = fault({ kind: 'remove', key })
+      if (broken !== 'lost') objects.delete(key)
+      if (broken !== undefined) throw unheard(key)
+    },
   }
-  return { store, head: memoryHead(fault), objects }
+  return { store, head: memoryHead(fault), objects, touched }
 }
 
 function memoryHead(fault: FaultPlan): HeadStore {

@@ -5,6 +5,7 @@ import { digestOfHex, type Digest } from '../../src/domain/digest.ts'
 import { fsck } from '../../src/ledger/fsck.ts'
 import { openLedger } from '../../src/ledger/ledger-writer.ts'
 import { blobKey } from '../../src/store/blob-store.ts'
+import { collectedKey } from '../../src/store/collected.ts'
 import { memorySigner } from '../helpers/ledger-signer.ts'
 import { memoryStore } from '../helpers/memory-store.ts'
 import { example } from '../signing/examples.ts'
@@ -167,6 +168,41 @@ describe('fsck', () => {
     expect((await fsck({ ...other, trust })).problems).toEqual([])
     other.objects.set('tile/0/000.p/4', Buffer.alloc(128))
     expect((await fsck({ ...other, trust })).problems).toMatchObject([{ place: 'tile/0/000.p/4' }])
+  })
+
+  test('takes an artifact that was collected for what it is, unless an environment needs it', async () => {
+    const other = memoryStore()
+    const own = memorySigner()
+    const ledger = openLedger({ ...other, signer: own, trust: own.trust, logger })
+    for (const [key, bytes] of objects) {
+      if (key.startsWith('blobs/')) other.objects.set(key, bytes)
+    }
+    const signable = await seal()
+    const { artifact, body } = signable
+    await ledger.decide({ id: 'sealed', signable })
+    const [manifest] = [blobKey(artifact)]
+    other.objects.delete(manifest)
+    other.objects.delete(blobKey(body.files))
+    const found = async () => (await fsck({ ...other, trust: own.trust })).problems
+    expect((await found()).map(({ place }) => place)).toEqual([blobKey(body.files), manifest])
+    await other.store.put(collectedKey(artifact), Buffer.from('x'))
+    expect(await found()).toEqual([])
+    // Its kiln.yaml stays: keys are judged by it.
+    const kept = other.objects.get(blobKey(body.specification)) ?? Buffer.alloc(0)
+    other.objects.delete(blobKey(body.specification))
+    expect(await found()).toMatchObject([{ place: blobKey(body.specification) }])
+    other.objects.set(blobKey(body.specification), kept)
+    const change = example('change')
+    const target = { digest: artifact, definition: body.pipeline[0]?.definition ?? artifact }
+    const first = { epoch: 1, tip: null, from: null, rollbackTo: null, target }
+    const opened = { ...change, body: { ...change.body, ...first } }
+    await ledger.decide({ id: 'change', signable: opened })
+    expect(await found()).toEqual([
+      {
+        place: manifest,
+        message: `it was collected, and ${opened.body.environment} needs it: change under way`,
+      },
+    ])
   })
 
   test('says which blob holds what', async () => {

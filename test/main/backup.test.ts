@@ -17,7 +17,7 @@ import { demandRestored } from '../../src/main/backup/demand-restored.ts'
 import { readSettings } from '../../src/main/backup/settings.ts'
 import { backedUp, leftOut } from '../../src/main/backup/snapshot.ts'
 import { openObjectStore } from '../../src/main/object-store.ts'
-import type { BlobStore } from '../../src/store/blob-store.ts'
+import type { AgingStore, BlobStore } from '../../src/store/blob-store.ts'
 import { openFolderHead } from '../../src/store/folder-head.ts'
 import { openFolderStore } from '../../src/store/folder-store.ts'
 import { example } from '../signing/examples.ts'
@@ -317,7 +317,7 @@ test('an interrupted restore keeps Kiln from starting, and is only repeated', as
   const first = restored(input.folder)
   const objects = openObjectStore({ kind: 'folder', root: first.paths.store })
   let put = 0
-  const dying: BlobStore = {
+  const dying: AgingStore = {
     ...objects.store,
     async put(key, bytes) {
       put += 1

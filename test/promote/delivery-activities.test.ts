@@ -32,12 +32,14 @@ const found = {
 
 const never = () => Promise.reject(new Error('not asked for'))
 
-function identify(log: FactLog): Promise<{ id: string }> {
+function identify(log: FactLog, isGone = false): Promise<{ id: string; artifact: unknown }> {
   const activities = deliveryActivities({
     ledger: async () => log.ledger,
     digestOfJson,
     templates: { put: async () => undefined, get: never },
     engine: { build: never, deliver: never },
+    isGone: async () => isGone,
+    bundlesOf: never,
   })
   return activities.identifyBuild({ found, template })
 }
@@ -56,4 +58,15 @@ test.each([
     message: `${denied.name} at lock ${denied.lock} was denied by ana: CVE`,
     fix: `kiln template lock ${denied.name}, commit and build`,
   })
+})
+
+test('a commit whose artifact was collected is built again, under the same id', async () => {
+  const log = new FactLog()
+  const { id } = await identify(log)
+  log.seal('hello')
+  const [sealed] = log.facts
+  if (sealed?.kind !== 'sealed') throw new Error('nothing was sealed')
+  log.add({ ...sealed, artifact: digestFor('made'), body: { ...sealed.body, build: id } })
+  expect(await identify(log)).toEqual({ id, artifact: digestFor('made') })
+  expect(await identify(log, true)).toEqual({ id, artifact: null })
 })

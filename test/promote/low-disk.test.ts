@@ -29,6 +29,7 @@ async function decided(environment: 'hello/dev' | 'hello/prod', wish: Wish, part
     digestOfJson,
     definition: async () => ({ secrets: { A: 'file:a' } }) as never,
     room: (need) => lowDisk([folder], need === 'work' ? minimum : mendingShare(minimum)),
+    gone: async () => null,
     request: () => Promise.reject(new Error('nothing is handed on')),
     now: () => new Date('2026-06-01T00:00:00Z'),
   })

@@ -4,6 +4,7 @@ import { chmod, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { hexOf, type Digest } from '../../src/domain/digest.ts'
+import { collectedKey } from '../../src/store/collected.ts'
 import { attachReferrer, publishManifest } from '../../src/registry/publish.ts'
 import { blobKey } from '../../src/store/blob-store.ts'
 import { basic, noDigest, once, publishImage, registryAtHand } from './registry-at-hand.ts'
@@ -58,6 +59,24 @@ test('a manifest is known only in the repositories that hold it, and never by ta
     '404 MANIFEST_UNKNOWN',
   )
   expect(await codeOf(await hand.ask(`/v2/hello/blobs/${noDigest}`))).toBe('404 BLOB_UNKNOWN')
+})
+
+test('what was collected is a 404 that says so, for as long as no repository has it', async () => {
+  const image = await publishImage(hand.store, 'hello', { hello: `${Math.random()}` })
+  const path = `/v2/hello/manifests/${image.digest}`
+  await hand.store.put(collectedKey(image.digest), Buffer.from('x'))
+  expect((await hand.ask(path)).status).toBe(200)
+  await hand.store.remove(`repositories/hello/${hexOf(image.digest)}`)
+  const answer = await hand.ask(path)
+  expect(answer.status).toBe(404)
+  expect(await answer.json()).toEqual({
+    errors: [
+      {
+        code: 'MANIFEST_UNKNOWN',
+        message: `${image.digest} was collected; kiln rebuild makes it again`,
+      },
+    ],
+  })
 })
 
 test('a reader gets a blob only of a repository that has a manifest with it', async () => {

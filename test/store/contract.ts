@@ -1,11 +1,17 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { expect, test } from 'vitest'
 import { digestOfHex, type Digest } from '../../src/domain/digest.ts'
-import { blobKey, type BlobStore, type HeadStore } from '../../src/store/blob-store.ts'
+import {
+  blobKey,
+  type AgedObject,
+  type AgingStore,
+  type BlobStore,
+  type HeadStore,
+} from '../../src/store/blob-store.ts'
 import { probeStore } from '../../src/store/probe.ts'
 import { chunks, keys, read } from './keys.ts'
 
-export type Opened = { store: BlobStore; head: HeadStore }
+export type Opened = { store: AgingStore; head: HeadStore }
 
 /** What every adapter of the store keeps. `open` gives an empty store. */
 export function storeContract(open: () => Promise<Opened>): void {
@@ -134,6 +140,30 @@ export function storeContract(open: () => Promise<Opened>): void {
     await expect(keys(store, 'list')).rejects.toMatchObject({ code: 'invalid_input' })
   })
 
+  test('says how old objects are, renews them and removes them', async () => {
+    const { store } = await open()
+    const before = Date.now() - 2000
+    await store.put('aged/a', Buffer.from('one'))
+    await store.put('aged/b/c', Buffer.from('three'))
+    const [first] = await aged(store)
+    expect(first).toMatchObject({ key: 'aged/a', size: 3 })
+    expect(first?.touchedAt).toBeGreaterThan(before)
+    expect(await store.touchedAt('aged/a')).toBe(first?.touchedAt)
+    expect(await store.renew('aged/a')).toBe(true)
+    expect(await store.touchedAt('aged/a')).toBeGreaterThanOrEqual(first?.touchedAt ?? Infinity)
+    expect(await read(store, 'aged/a')).toBe('one')
+    await store.remove('aged/a')
+    await store.remove('aged/a')
+    expect(await store.get('aged/a')).toBeUndefined()
+    expect(await store.touchedAt('aged/a')).toBeUndefined()
+    expect(await store.renew('aged/a')).toBe(false)
+    expect((await aged(store)).map(({ key, size }) => ({ key, size }))).toEqual([
+      { key: 'aged/b/c', size: 5 },
+    ])
+    await store.put('aged/a', Buffer.from('another'))
+    expect(await read(store, 'aged/a')).toBe('another')
+  })
+
   test('the head moves only from what was seen', async () => {
     const { head } = await open()
     expect(await head.read()).toBeUndefined()
@@ -210,6 +240,12 @@ async function blob(
   const parts: Uint8Array[] = []
   for await (const part of content) parts.push(part)
   return Buffer.concat(parts)
+}
+
+async function aged(store: AgingStore): Promise<AgedObject[]> {
+  const found: AgedObject[] = []
+  for await (const one of store.entries('aged/')) found.push(one)
+  return found.toSorted((a, b) => (a.key < b.key ? -1 : 1))
 }
 
 async function* breaking(bytes: Uint8Array): AsyncGenerator<Uint8Array> {

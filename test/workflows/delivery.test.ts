@@ -1,7 +1,9 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
+import { hexOf } from '../../src/domain/digest.ts'
 import { KilnError } from '../../src/domain/error.ts'
 import { hasEnded, type Operation } from '../../src/domain/operation.ts'
 import { deliveryId } from '../../src/main/operation-ids.ts'
+import { collectedKey } from '../../src/store/collected.ts'
 import type { WatchInput, WatchState } from '../../workflows/watch-repository.ts'
 import { commitNamed } from './fake-builder.ts'
 import {
@@ -188,6 +190,39 @@ test('a rebuild makes the artifact again from its record, without the cache, and
   })
   expect(kiln.stage.callsOf('buildImage').at(-1)).toMatchObject({ useCache: false })
   expect(await newKinds(before)).toEqual([])
+})
+
+async function keysBelow(prefix: string): Promise<string[]> {
+  const keys: string[] = []
+  for await (const key of kiln.store.list(prefix)) keys.push(key)
+  return keys.toSorted()
+}
+
+test('a rebuild of what was collected publishes it again, with all that was said of it', async () => {
+  const digest = await kiln.deliver('collected')
+  const hex = hexOf(digest)
+  const own = async () => [
+    ...(await keysBelow('repositories/')).filter((key) => key.endsWith(hex)),
+    ...(await keysBelow(`referrers/${hex}/`)),
+  ]
+  const whole = await own()
+  // The artifact; SBOM, per-file manifest, and the bundles of provenance, SBOM and key.
+  expect(whole).toHaveLength(1 + 5)
+  await kiln.store.put(collectedKey(digest), Buffer.from('x'))
+  const gone = [...whole, ...whole.map((key) => `blobs/sha256/${key.split('/').at(-1)}`)]
+  for (const key of gone) await kiln.store.remove(key)
+  const back = await kiln.ask(kiln.dev, { kind: 'promotion', digest, automatic: false })
+  expect(await kiln.ended(kiln.dev, back)).toMatchObject({ state: 'unchanged' })
+  const onwards = await kiln.ask(kiln.test, { kind: 'promotion', digest, automatic: false })
+  expect(await kiln.ended(kiln.test, onwards)).toMatchObject({
+    state: 'refused',
+    failure: { place: 'collected', fix: expect.stringContaining(`kiln rebuild ${digest}`) },
+  })
+  expect(await rebuild(digest, '4')).toMatchObject({ state: 'succeeded', result: { same: true } })
+  expect(await own()).toEqual(whole)
+  for (const key of gone) expect(await kiln.store.size(key)).toBeGreaterThan(0)
+  const again = await kiln.ask(kiln.test, { kind: 'promotion', digest, automatic: false })
+  expect(await kiln.ended(kiln.test, again)).toMatchObject({ state: 'succeeded' })
 })
 
 test('a rebuild that differs fails and names the files', async () => {

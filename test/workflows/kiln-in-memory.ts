@@ -14,6 +14,7 @@ import { ledgerActivities } from '../../src/ledger/activities.ts'
 import { openLedger, type LedgerWriter } from '../../src/ledger/ledger-writer.ts'
 import { workflowBundle } from '../../src/main/bundle-workflows.ts'
 import { createEngine, type Engine } from '../../src/main/engine.ts'
+import { keptArtifacts } from '../../src/main/kept-artifacts.ts'
 import { deliveryId } from '../../src/main/operation-ids.ts'
 import { createWorker, installRuntime } from '../../src/main/temporal.ts'
 import { promoteActivities } from '../../src/promote/activities.ts'
@@ -24,7 +25,8 @@ import { announcementActivities } from '../../src/source/announcement-activities
 import type { CommitStatus } from '../../src/source/commit-status.ts'
 import type { StatusPlace } from '../../src/source/known-repository.ts'
 import type { StatusOutcome } from '../../src/source/status-writer.ts'
-import type { BlobStore } from '../../src/store/blob-store.ts'
+import type { AgingStore } from '../../src/store/blob-store.ts'
+import { holdingStore } from '../../src/store/held-store.ts'
 import { Stage } from '../helpers/activity-faults.ts'
 import { findTool } from '../helpers/find-tool.ts'
 import { memorySigner, origin } from '../helpers/ledger-signer.ts'
@@ -70,7 +72,7 @@ export type KilnInMemory = {
   engine: Engine
   client: Client
   ledger: LedgerWriter
-  store: BlobStore
+  store: AgingStore
   host: FakeHost
   builder: FakeBuilder
   stage: Stage
@@ -248,9 +250,10 @@ function controlActivities({
 }: {
   forge: FakeForge
   ledger: LedgerWriter
-  store: BlobStore
+  store: AgingStore
   engine: Engine
 }) {
+  const kept = keptArtifacts({ store: holdingStore(store), ledger, origin })
   const templates = new Map<Digest, CheckedTemplate>()
   const blob = async (digest: Digest) => {
     const bytes = await store.get(`blobs/sha256/${digest.slice('sha256:'.length)}`)
@@ -272,6 +275,7 @@ function controlActivities({
       ledger: ledger.refresh,
       digestOfJson,
       room: async () => undefined,
+      gone: kept.gone,
       definition: async (digest) => JSON.parse(new TextDecoder().decode(await blob(digest))),
       request: engine.request,
       now,
@@ -279,6 +283,7 @@ function controlActivities({
     ...deliveryActivities({
       ledger: ledger.refresh,
       digestOfJson,
+      ...kept,
       templates: {
         put: async (template) => void templates.set(template.lock, template),
         get: async (lock) => templates.get(lock),

@@ -108,7 +108,9 @@ async function blobsOf(source: EvidenceSource, key: FactOf<'key'>) {
     const bytes = await source.blob(digest)
     if (bytes !== undefined) kept.push({ what, digest, bytes })
     else if (must) {
-      throw new KilnError('not_found', `the store has no ${what}, ${digest}`, { fix: 'kiln fsck' })
+      throw new KilnError('not_found', `the store has no ${what}, ${digest}`, {
+        fix: 'kiln fsck; what kiln gc collected comes back with kiln rebuild <digest>',
+      })
     }
   }
   return { kept, blobs: kept.map(({ what, digest }) => ({ what, digest })) }

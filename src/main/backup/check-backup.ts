@@ -12,7 +12,7 @@ import {
   type BackedUp,
   type BackupRecord,
 } from './format.ts'
-import { inParallel } from './snapshot.ts'
+import { inParallel } from '../../store/in-parallel.ts'
 
 /** A backup whose every byte was read and found right. */
 export type Checked = {

@@ -7,7 +7,8 @@ import type { BlobStore } from '../../store/blob-store.ts'
 import { openFolderStore } from '../../store/folder-store.ts'
 import { damagedObjects } from './check-backup.ts'
 import { damaged, hashOf, type BackedUp } from './format.ts'
-import { inParallel, type Snapshot } from './snapshot.ts'
+import { inParallel } from '../../store/in-parallel.ts'
+import type { Snapshot } from './snapshot.ts'
 
 export type CopyInput = { folder: string; store: BlobStore; report: Report }
 type Copier = CopyInput & { to: BlobStore }
@@ -89,7 +90,7 @@ function aboutIt(error: unknown, place: string): unknown {
 function gone(key: string): KilnError {
   return new KilnError('ledger_corrupt', `the store lost ${key} while it was copied`, {
     place: key,
-    fix: 'find out what removes objects from the store, then run kiln backup again',
+    fix: 'if kiln gc ran meanwhile on another machine, run kiln backup again; otherwise find out what removes objects',
   })
 }
 

@@ -23,7 +23,7 @@ import { checkBackup, type Checked } from './check-backup.ts'
 import { hashOf, readNamed, readRecord, recordFile, type BackupRecord } from './format.ts'
 import { openSealedKeys } from './sealed-keys.ts'
 import { placeSettings, settingsOf } from './settings.ts'
-import { inParallel } from './snapshot.ts'
+import { inParallel } from '../../store/in-parallel.ts'
 
 export type RestoreInput = {
   folder: string

@@ -1,5 +1,6 @@
 import type { BlobStore } from '../../store/blob-store.ts'
 import { logObjects } from '../../ledger/log-objects.ts'
+import { inParallel } from '../../store/in-parallel.ts'
 
 /**
  * What a backup copies beside the log, in this order: what refers before what it refers to, so that
@@ -12,13 +13,14 @@ const copied = [
   'referrers/',
   'templates/',
   'cache/',
+  'collected/',
   'requests/',
   'blobs/',
 ] as const
 
 export const backedUp: readonly string[] = ['tile/', 'bundles/', ...copied]
-/** An append under way, and what probes left: nothing that a restored Kiln needs. */
-export const leftOut: readonly string[] = ['staging/', 'probe/']
+/** An append or a collection under way, ages, and what probes left: nothing that a restored Kiln needs. */
+export const leftOut: readonly string[] = ['staging/', 'probe/', 'gc/', 'renewed/']
 
 export type Snapshot = { key: string; size: number }[]
 
@@ -37,27 +39,4 @@ async function sizesOf(store: BlobStore, keys: readonly string[]): Promise<Snaps
     if (size !== undefined) found.push({ key, size })
   })
   return found
-}
-
-/** Does the work for each item, so many at a time; the first failure is the result. */
-export async function inParallel<T>(
-  items: Iterable<T>,
-  width: number,
-  work: (item: T) => Promise<void>,
-): Promise<void> {
-  const queue = items[Symbol.iterator]()
-  let failed = false
-  const worker = async () => {
-    for (let next = queue.next(); !next.done && !failed; next = queue.next()) {
-      try {
-        await work(next.value)
-      } catch (error) {
-        failed = true
-        throw error
-      }
-    }
-  }
-  const results = await Promise.allSettled(Array.from({ length: width }, worker))
-  const first = results.find((one) => one.status === 'rejected')
-  if (first !== undefined) throw first.reason
 }
