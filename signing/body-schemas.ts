@@ -179,6 +179,13 @@ export const denialBody = z.strictObject({
     .discriminatedUnion('kind', [
       z.strictObject({ kind: z.literal('key'), environment, sequence, key: hex }),
       z.strictObject({ kind: z.literal('template'), name: label, lock: digest }),
+      z.strictObject({
+        kind: z.literal('signing-key'),
+        role: z.enum(['build', 'test', 'promote', 'deny', 'record']),
+        fingerprint: digest,
+        from: z.int().nonnegative(),
+        to: z.int().nonnegative(),
+      }),
     ])
     .exactOptional(),
 }) satisfies z.ZodType<DenialBody>

@@ -12,7 +12,7 @@ function partName(origin: string): string {
   return `https://${origin}/denial/v1`
 }
 
-/** An artifact goes by its app's name; a key or a template by a name with a prefix that no app can have. */
+/** An artifact goes by its app's name; all else by a name with a prefix that no app can have. */
 export function deniedSubject({ app, artifact, body }: Denial): { name: string; sha256: string } {
   const { of } = body
   switch (of?.kind) {
@@ -23,6 +23,8 @@ export function deniedSubject({ app, artifact, body }: Denial): { name: string; 
       return { name: `key:${of.environment}@${of.sequence}`, sha256: of.key }
     case 'template':
       return { name: `template:${of.name}`, sha256: hexOf(of.lock) }
+    case 'signing-key':
+      return { name: `signing-key:${of.role}`, sha256: hexOf(of.fingerprint) }
   }
 }
 
@@ -36,6 +38,8 @@ function resourceOf({ app, body: { of } }: Denial, origin: string): string {
     }
     case 'template':
       return `https://${origin}/templates/${of.name}`
+    case 'signing-key':
+      return `https://${origin}/signing-keys/${of.role}`
   }
 }
 

@@ -48,6 +48,7 @@ export async function openRooms({ home, release }: { home: string; release: stri
     publishedBundle: ledger.publishedBundle,
     verify: ledger.verify,
     blob: (digest) => blobBytes(store, digest),
+    signingKeys: { list: async () => [], follow: async () => undefined },
     origin,
     version: release,
     policy: { name: promotionPolicy.name, digest: promotionPolicyDigest },

@@ -135,6 +135,12 @@ export const denying = {
           .string()
           .regex(/^(sha256:)?[0-9a-f]{6,64}$/, 'write a lock, or at least its first 6 characters'),
       }),
+      z.strictObject({
+        kind: z.literal('signing-key'),
+        fingerprint: views.digest,
+        /** The log index from which on what it said is denied; null: none of it. */
+        from: z.number().int().min(0).max(Number.MAX_SAFE_INTEGER).nullable(),
+      }),
     ]),
     reason: givenReason,
   }),

@@ -3,13 +3,21 @@ import { KilnError } from './error.ts'
 import { locksOf } from './fold-denial.ts'
 import { environmentOf, type Ledger } from './ledger.ts'
 import type { EnvironmentName } from './name.ts'
-import type { DeniedOther, Principal } from './statement.ts'
+import type { Role } from './role.ts'
+import type { DeniableRole, DeniedOther, Principal } from './statement.ts'
 
-/** What somebody wants never to start again. `lock`: in full, or how one on record begins. */
+/**
+ * What somebody wants never to start again. `lock`: in full, or how one on record begins. Of a signing key
+ * all that it said at log index `from` and later; null: nothing of what it said until now.
+ */
 export type DeniedSubject =
   | { kind: 'artifact'; digest: Digest }
   | { kind: 'key'; environment: EnvironmentName; sequence: number }
   | { kind: 'template'; name: string; lock: string }
+  | { kind: 'signing-key'; fingerprint: Digest; from: number | null }
+
+/** A signing key as the log names it: its word counts at log indexes in `[from, to)`; null while it signs. */
+export type SigningKeyRange = { role: Role; fingerprint: string; from: number; to: number | null }
 
 /** One request to deny something; `id` is the operation's. */
 export type DenialRequest = {
@@ -29,6 +37,10 @@ export function subjectText(subject: DeniedSubject): string {
       return `${subject.environment}@${subject.sequence}`
     case 'template':
       return `${subject.name}@${subject.lock}`
+    case 'signing-key':
+      return subject.from === null
+        ? `signing-key:${subject.fingerprint}`
+        : `signing-key:${subject.fingerprint} from ${subject.from}`
   }
 }
 
@@ -41,8 +53,15 @@ export type FoundSubject = {
   name: string
 }
 
-/** Finds what shall be denied. Pure. Throws `not_found` or `ambiguous`, with what there is. */
-export function findSubject(ledger: Ledger, subject: DeniedSubject): FoundSubject {
+/**
+ * Finds what shall be denied. Pure. Throws `not_found` or `ambiguous`, with what there is. A signing key is
+ * found among `keys`, all that the log names; its range must have ended.
+ */
+export function findSubject(
+  ledger: Ledger,
+  subject: DeniedSubject,
+  keys: readonly SigningKeyRange[] = [],
+): FoundSubject {
   switch (subject.kind) {
     case 'artifact':
       return findArtifact(ledger, subject.digest)
@@ -50,6 +69,8 @@ export function findSubject(ledger: Ledger, subject: DeniedSubject): FoundSubjec
       return findKey(ledger, subject)
     case 'template':
       return findTemplate(ledger, subject)
+    case 'signing-key':
+      return findWords(keys, subject)
   }
 }
 
@@ -94,6 +115,40 @@ function findTemplate(
   }
   const of = { kind: 'template', name, lock: only } as const
   return { artifact: null, app: null, of, name: `template ${only}` }
+}
+
+/** The key that a denial names. Throws `not_found`, and `invalid_input` for a root: all else rests on its word. */
+export function findSigningKey(
+  keys: readonly SigningKeyRange[],
+  fingerprint: Digest,
+): SigningKeyRange & { role: DeniableRole } {
+  const key = keys.find((one) => one.fingerprint === fingerprint)
+  if (key === undefined) {
+    throw new KilnError('not_found', `the log names no signing key ${fingerprint}`, {
+      fix: 'kiln signing list',
+    })
+  }
+  const { role } = key
+  if (role !== 'root') return { ...key, role }
+  throw new KilnError('invalid_input', 'what a root said cannot be denied: all else rests on it', {
+    place: fingerprint,
+    fix: 'kiln signing rotate root, then pin the new root everywhere; if the log key may be stolen too, begin a new log',
+  })
+}
+
+function findWords(
+  keys: readonly SigningKeyRange[],
+  { fingerprint, from: asked }: Extract<DeniedSubject, { kind: 'signing-key' }>,
+): FoundSubject {
+  const { role, from: first, to } = findSigningKey(keys, fingerprint)
+  if (to === null) {
+    throw new KilnError('refused', `${fingerprint} still signs for the ${role} role`, {
+      fix: `kiln signing rotate ${role}`,
+    })
+  }
+  const from = Math.min(Math.max(asked ?? to, first), to)
+  const of = { kind: 'signing-key', role, fingerprint, from, to } as const
+  return { artifact: null, app: null, of, name: `signing-key ${fingerprint} ${from}` }
 }
 
 /** The locks of a template that artifacts were built from, or stand on. */

@@ -3,7 +3,7 @@ import { shortDigest, type Digest } from './digest.ts'
 import { GrowingMap } from './growing-map.ts'
 import type { EnvironmentName } from './name.ts'
 import { causeOfRule, type Alarm, type Replacement } from './replacement-budget.ts'
-import { denialOf, foldDenial, foldSealed, type Denials } from './fold-denial.ts'
+import { basisAfter, denialOf, foldDenial, foldSealed, type Denials } from './fold-denial.ts'
 import type { ChangeBody, ChangeKind, DriftCause, Fact, FactOf, Leaf } from './statement.ts'
 
 /** One environment as the log's order leaves it. */
@@ -63,6 +63,8 @@ export function emptyLedger(): Ledger {
     denied: new GrowingMap(),
     deniedKeys: new GrowingMap(),
     deniedTemplates: new GrowingMap(),
+    deniedWords: [],
+    basis: new GrowingMap(),
     rejected: new GrowingMap(),
     void: new Set(),
   }
@@ -246,7 +248,8 @@ export function fold(ledger: Ledger, fact: Fact): Ledger {
       const name = fact.body.environment
       const state = foldEnvironment(environmentOf(ledger, name), fact)
       if (state === null) return { ...next, void: new Set(ledger.void).add(fact.leaf) }
-      return { ...next, environments: new Map(ledger.environments).set(name, state) }
+      const environments = new Map(ledger.environments).set(name, state)
+      return { ...next, environments, basis: basisAfter(ledger.basis, state) }
     }
     case 'drift':
     case 'refusal': {
@@ -257,9 +260,10 @@ export function fold(ledger: Ledger, fact: Fact): Ledger {
       if (name === null || state === null || state === known) return next
       return { ...next, environments: new Map(ledger.environments).set(name, state) }
     }
-    case 'roles':
     case 'provenance':
     case 'sbom':
+      return { ...next, basis: ledger.basis.with(fact.leaf, fact.index) }
+    case 'roles':
       return next
   }
 }
@@ -289,11 +293,4 @@ export function admissible(ledger: Ledger, environment: EnvironmentName): readon
       sequence: key.body.sequence,
       key: key.leaf,
     }))
-}
-
-/** Whether any environment may start the digest. */
-export function admissibleAnywhere(ledger: Ledger, digest: Digest): boolean {
-  return [...ledger.environments.keys()].some((name) =>
-    admissible(ledger, name).some((admission) => admission.digest === digest),
-  )
 }

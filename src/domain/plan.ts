@@ -1,6 +1,6 @@
 import type { InstanceRange, PipelineStep } from './definition.ts'
 import type { Digest } from './digest.ts'
-import { denialOf } from './fold-denial.ts'
+import { denialOf, denialOfSigner } from './fold-denial.ts'
 import { environmentOf, type EnvironmentState, type Ledger } from './ledger.ts'
 import { environmentName, parseEnvironmentName, type EnvironmentName } from './name.ts'
 import { routeHolder, routeOf, routeText } from './route.ts'
@@ -65,7 +65,9 @@ export function change(state: EnvironmentState, part: ChangePart): Plan {
 /** Whether the environment before this one has had the digest active; the first environment has none before it. */
 function proved(ledger: Ledger, previous: EnvironmentName | null, digest: Digest): boolean {
   if (previous === null) return true
-  return environmentOf(ledger, previous).good.some((key) => key.body.digest === digest)
+  return environmentOf(ledger, previous).good.some(
+    (key) => key.body.digest === digest && denialOfSigner(ledger, key) === null,
+  )
 }
 
 /** The step of the artifact's own pipeline, or why the digest may not go there. */

@@ -183,13 +183,18 @@ export type ProvenanceBody = {
 
 /**
  * deny role. Subject: the artifact that may never start again; with `of` what else is denied: one
- * provisioning key, or a template's lock and with it all that was or will be built from it.
+ * provisioning key, a template's lock and with it all that was or will be built from it, or what a
+ * signing key said at log indexes in `[from, to)`, and with it all that rests on that.
  */
 export type DenialBody = { reason: string; requestedBy: string; of?: DeniedOther | undefined }
 
 export type DeniedOther =
   | { kind: 'key'; environment: EnvironmentName; sequence: number; key: Leaf }
   | { kind: 'template'; name: string; lock: Digest }
+  | { kind: 'signing-key'; role: DeniableRole; fingerprint: Digest; from: number; to: number }
+
+/** A root's word cannot be denied: every other key rests on it. */
+export type DeniableRole = 'build' | 'test' | 'promote' | 'deny' | 'record'
 
 /** A ledger entry as the fold reads it: whose signature and inclusion were checked before. */
 export type Fact = { leaf: Leaf; index: number; time: string; artifact: Digest | null } & (

@@ -1,3 +1,4 @@
+import type { SigningKeyRange } from '../domain/denial.ts'
 import type { Digest } from '../domain/digest.ts'
 import { KilnError } from '../domain/error.ts'
 import type { Ledger } from '../domain/ledger.ts'
@@ -21,6 +22,12 @@ export type RecordDependencies = {
     expected: { kind: 'provenance' | 'sbom' | 'key'; artifact: Digest },
   ) => Promise<void>
   blob: (digest: Digest) => Promise<Uint8Array>
+  signingKeys: {
+    /** All that the log names, in its order. */
+    list: () => Promise<readonly SigningKeyRange[]>
+    /** Gives the role a new key, unless this one was followed before. Throws `signer_unavailable`. */
+    follow: (key: SigningKeyRange) => Promise<void>
+  }
   origin: string
   version: string
   policy: { name: string; digest: Digest }

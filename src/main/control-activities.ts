@@ -26,6 +26,7 @@ import { blobBytes, readDefinition } from './ledger-view.ts'
 import { deliveryId } from './operation-ids.ts'
 import type { ProcessContext } from './process.ts'
 import { readRepositories } from './repositories.ts'
+import { signingKeysInLog } from './signing-keys.ts'
 import type { OwnedLedger } from './server-ledger.ts'
 import { temporalActivity } from './temporal.ts'
 
@@ -54,6 +55,7 @@ export async function controlActivities({ context, owned, engine, webhooks, vers
     publishedBundle: ledger.publishedBundle,
     verify: ledger.verify,
     blob: (digest) => blobBytes(store, digest),
+    signingKeys: signingKeysInLog(owned),
     origin,
     version,
     policy: { name: promotionPolicy.name, digest: promotionPolicyDigest },

@@ -11,25 +11,37 @@ import type { LedgerWriter } from '../ledger/ledger-writer.ts'
 
 type Deps = { ledger: LedgerWriter; signer: Pick<SignerClient, 'nextKey'> }
 
-/** The signing keys, as the log names them; rotation is a new list of roles in it. */
-export function createSigningKeys({ ledger, signer }: Deps): SigningKeys {
-  async function list(): Promise<SigningKeyView[]> {
-    await ledger.refresh()
-    return ledger.trust().roles.map(viewOf)
-  }
+/** The signing keys, as the log names them. */
+export function createSigningKeys(deps: Deps): SigningKeys {
+  const { list, follow } = signingKeysInLog(deps)
   return {
     list,
     async rotate({ principal }, { role, replaces }) {
       const verdict = authorize(principal, 'rotate-signing-key', `the ${role} key`)
       if (!verdict.allowed)
         throw new KilnError('forbidden', verdict.message, { place: verdict.rule })
+      await follow({ role, fingerprint: replaces })
+      return list()
+    },
+  }
+}
+
+/** The same without asking who may: rotation is a new list of roles in the log. */
+export function signingKeysInLog({ ledger, signer }: Deps) {
+  return {
+    async list(): Promise<SigningKeyView[]> {
       await ledger.refresh()
-      demandOwn(ledger.trust(), role, replaces)
+      return ledger.trust().roles.map(viewOf)
+    },
+    /** Gives the role a new key, unless this one was followed before. Throws `not_found` when it never had it. */
+    async follow({ role, fingerprint }: Pick<SigningKeyView, 'role' | 'fingerprint'>) {
+      await ledger.refresh()
+      demandOwn(ledger.trust(), role, fingerprint)
       await ledger.changeRoles(async (trust, at) => {
-        if (currentKey(trust, role).keyHint !== hintOf(replaces)) return vouching(ledger)(trust, at)
+        if (fingerprintOf(currentKey(trust, role)) !== fingerprint)
+          return vouching(ledger)(trust, at)
         return withNextKey(trust, roleKeyFrom(role, await signer.nextKey(role), at + 1), at)
       })
-      return list()
     },
   }
 }
@@ -45,13 +57,9 @@ export function vouching(ledger: Pick<LedgerWriter, 'roles'>): NextRoles {
   }
 }
 
-function hintOf(fingerprint: string): string {
-  return Buffer.from(fingerprint.slice('sha256:'.length), 'hex').toString('base64')
-}
-
 /** A key that was replaced before is no error: the same request again changes nothing. */
 function demandOwn({ roles }: TrustRoot, role: Role, replaces: string): void {
-  if (roles.some((key) => key.role === role && key.keyHint === hintOf(replaces))) return
+  if (roles.some((key) => key.role === role && fingerprintOf(key) === replaces)) return
   throw new KilnError('not_found', `the ${role} role never had the key ${replaces}`, {
     fix: 'kiln signing list shows the keys',
   })

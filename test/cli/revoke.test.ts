@@ -73,6 +73,30 @@ test.each([
   expect(ports.state.started).toMatchObject([{ verb: 'revoke', input: { subject } }])
 })
 
+test.each([
+  [[], null],
+  [['--from', '0'], 0],
+  [['--from', '412'], 412],
+])('a signing key is named by its fingerprint in full, %j', async (more, from) => {
+  const fingerprint = testDigest('dd')
+  const command = ['revoke', fingerprint, '--reason', 'stolen', ...more]
+  expect((await kilnHere(command, { connection: api })).code).toBe(0)
+  const subject = { kind: 'signing-key', fingerprint, from }
+  expect(ports.state.started).toMatchObject([{ verb: 'revoke', input: { subject } }])
+})
+
+test.each([
+  [testDigest('dd'), 'x'],
+  [testDigest('dd'), '-1'],
+  [testDigest('a1'), '7'],
+  ['hello/prod@7', '7'],
+])('--from with %s and %s denies nothing', async (what, from) => {
+  const command = ['revoke', what, '--reason', 'stolen', '--from', from]
+  const { code, stderr } = await kilnHere(command, { connection: api })
+  expect([code, stderr]).toEqual([2, expect.stringContaining('--from')])
+  expect(ports.state.started).toEqual([])
+})
+
 test.each(['hello/prod@', 'hello/prod@x', 'debian-base@', 'Debian@1a2b3c', 'a/b/c@1'])(
   '%s is nothing that could be denied',
   async (what) => {

@@ -12,15 +12,19 @@ import { writeTrust } from '../../signing/trust-files.ts'
 import { fingerprintOf, type TrustRoot } from '../../signing/trust.ts'
 import { verifyBundle } from '../../signing/verify.ts'
 import { readPem } from '../../signing/keys.ts'
+import type { DeniedSubject } from '../../src/domain/denial.ts'
+import { digestOfHex } from '../../src/domain/digest.ts'
 import { KilnError } from '../../src/domain/error.ts'
 import type { Role } from '../../src/domain/role.ts'
 import type { FactKind } from '../../src/domain/statement.ts'
 import { openAppender } from '../../src/ledger/appender.ts'
 import { leafBundleKey } from '../../src/ledger/entry.ts'
+import { recordDenial } from '../../src/ledger/denial-records.ts'
 import { fsck } from '../../src/ledger/fsck.ts'
 import { openLedgerReader } from '../../src/ledger/ledger-reader.ts'
 import { openLedger } from '../../src/ledger/ledger-writer.ts'
-import { createSigningKeys, vouching } from '../../src/main/signing-keys.ts'
+import { createSigningKeys, signingKeysInLog, vouching } from '../../src/main/signing-keys.ts'
+import type { RecordDependencies } from '../../src/ledger/record.ts'
 import { openFolderHead } from '../../src/store/folder-head.ts'
 import { openFolderStore } from '../../src/store/folder-store.ts'
 import { folderSigner, origin } from '../helpers/ledger-signer.ts'
@@ -221,6 +225,57 @@ test('a log by another root is refused by who pinned this one, whatever the trus
   const { store, head } = other.deps
   const { problems } = await fsck({ store, head, trust: other.known, root: pin })
   expect(problems).toMatchObject([{ place: 'root' }])
+})
+
+async function denied(own: World, subject: DeniedSubject) {
+  const dependencies = {
+    ledger: own.ledger.refresh,
+    decide: own.ledger.decide,
+    signingKeys: signingKeysInLog(own),
+    version: '0.0.0',
+    now: () => new Date(),
+  } as unknown as RecordDependencies
+  const request = { id: 'r', subject, reason: 'stolen', requestedAt: '' }
+  return recordDenial(dependencies, { ...request, principal: asked.principal })
+}
+
+test.each(['promote', 'deny'] as const)(
+  'a denied %s key is followed first, and its successor or another signs the denial, once',
+  async (role) => {
+    const own = await open()
+    const before = await own.decide('before', 'denial', 1)
+    const stolen = own.current(role)
+    const fingerprint = digestOfHex(fingerprintOf(stolen).slice('sha256:'.length))
+    const subject = { kind: 'signing-key', fingerprint, from: 1 } as const
+    const denial = await denied(own, subject)
+    expect(await denied(own, subject)).toEqual(denial)
+    expect(denial.of).toEqual({
+      kind: 'signing-key',
+      role,
+      fingerprint,
+      from: 1,
+      to: before.index + 2,
+    })
+    const reader = own.reader()
+    const ledger = await reader.refresh()
+    expect(ledger.deniedWords).toMatchObject([{ role, from: 1, to: before.index + 2 }])
+    // What a stolen deny key denied stays denied: hosts do not unlearn it.
+    expect([...ledger.denied.values()].map(({ leaf }) => leaf)).toEqual([before.leaf])
+    const { hint } = (await reader.bundleOf(denial.leaf)).verificationMaterial.publicKey
+    expect(hint).toBe(own.current('deny').keyHint)
+    expect(own.current(role).keyHint).not.toBe(stolen.keyHint)
+    expect(await own.check()).toMatchObject({ problems: [] })
+  },
+)
+
+test('the root is not denied, and nothing is changed by asking', async () => {
+  const own = await open()
+  const fingerprint = digestOfHex(fingerprintOf(own.current('root')).slice('sha256:'.length))
+  const { size } = own.ledger.ledger()
+  await expect(denied(own, { kind: 'signing-key', fingerprint, from: 0 })).rejects.toMatchObject({
+    code: 'invalid_input',
+  })
+  expect((await own.ledger.refresh()).size).toBe(size)
 })
 
 test('a list that its root signed against the rules counts for nothing', async () => {

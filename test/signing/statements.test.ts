@@ -201,6 +201,17 @@ test.each([
     'template:debian-base',
     { kind: 'template', name: 'debian-base', lock: example('key').body.template },
   ],
+  [
+    'what a signing key said',
+    'signing-key:promote',
+    {
+      kind: 'signing-key',
+      role: 'promote',
+      fingerprint: example('key').body.template,
+      from: 7,
+      to: 9,
+    },
+  ],
 ] as const)(
   'a denial of %s names it as its subject, and is about no artifact',
   (_what, name, of) => {

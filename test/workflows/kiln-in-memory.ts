@@ -266,6 +266,7 @@ function controlActivities({
       publishedBundle: ledger.publishedBundle,
       verify: ledger.verify,
       blob,
+      signingKeys: { list: async () => [], follow: async () => undefined },
       origin,
       version: '0.0.0',
       policy: { name: 'test', digest: digestOfJson('policy') },
