@@ -50,15 +50,17 @@ export type KeyFolder = {
 export async function openKeyFolder(options: {
   directory: string
   origin: string
+  /** Of the key files; null: they are not encrypted, and new ones are not. */
+  passphrase: string | null
   crashPoint: (name: string) => void
 }): Promise<KeyFolder> {
-  const { directory, origin, crashPoint } = options
-  const { log, roles: own } = await openKeys(directory, origin)
+  const { directory, origin, passphrase, crashPoint } = options
+  const { log, roles: own } = await openKeys(directory, origin, passphrase)
   const current = new Map<Role, SigningKey>(Object.entries(own) as [Role, SigningKey][])
   const waiting = new Map<Role, SigningKey>()
   for (const role of roles) {
     const path = join(directory, nextFileOf(role))
-    if (await exists(path)) waiting.set(role, localKey(await readPem(path)))
+    if (await exists(path)) waiting.set(role, localKey(await readPem(path, passphrase)))
   }
   let history =
     (await readState(directory)) ?? startHistory(trustRootOf({ log, roles: own }, origin))
@@ -87,9 +89,9 @@ export async function openKeyFolder(options: {
     async next(role) {
       const made = waiting.get(role)
       if (made !== undefined) return made
-      await placeKeyFile(directory, { name: nextFileOf(role), content: newRolePem() })
+      await placeKeyFile(directory, { name: nextFileOf(role), content: newRolePem(passphrase) })
       crashPoint('signer.key-made')
-      const key = localKey(await readPem(join(directory, nextFileOf(role))))
+      const key = localKey(await readPem(join(directory, nextFileOf(role)), passphrase))
       waiting.set(role, key)
       return key
     },

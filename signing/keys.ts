@@ -1,10 +1,11 @@
-import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject } from 'node:crypto'
-import { chmod, mkdir, mkdtemp, open, readFile, rename, rm, stat } from 'node:fs/promises'
+import { createPublicKey, generateKeyPairSync, type KeyObject } from 'node:crypto'
+import { chmod, mkdir, mkdtemp, open, readFile, readdir, rename, rm, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { KilnError } from '../src/domain/error.ts'
 import { roles, type Role } from '../src/domain/role.ts'
 import { toBase64 } from './base64.ts'
 import { encodeState, stateFile, type SignedCheckpoint } from './checkpoint-state.ts'
+import { decodeKey, encodeKey, isEncrypted, publicHalf } from './key-file.ts'
 import { keyHintOf, spkiOf } from './public-key.ts'
 import { localKey, type SigningKey } from './signing-key.ts'
 import { currentKey, type TrustRoot } from './trust.ts'
@@ -16,18 +17,24 @@ export const keyNames = [...roles, 'log'] as const
 
 /**
  * Reads the signing keys, or makes them on the first start: one folder, 0700, that comes into being
- * whole with every key (PKCS8 PEM, 0600) and the empty checkpoint state, and is never overwritten.
- * Throws `prerequisite_missing` when a key is missing, unreadable or open to other users.
+ * whole with every key (PKCS8 PEM, 0600, encrypted where a passphrase is given) and the empty checkpoint
+ * state, and is never overwritten. Throws `prerequisite_missing` when a key is missing, unreadable, open to
+ * other users or under another passphrase.
  */
-export async function openKeys(directory: string, origin: string): Promise<SignerKeys> {
-  if (!(await exists(join(directory, fileOf('log'))))) await createKeys(directory, origin)
+export async function openKeys(
+  directory: string,
+  origin: string,
+  passphrase: string | null,
+): Promise<SignerKeys> {
+  if (!(await exists(join(directory, fileOf('log'))))) {
+    await createKeys(directory, { origin, passphrase })
+  }
   await checkClosed(directory)
+  const read = (name: Role | 'log') => readPem(join(directory, fileOf(name)), passphrase)
   const entries = await Promise.all(
-    roles.map(
-      async (role) => [role, localKey(await readPem(join(directory, fileOf(role))))] as const,
-    ),
+    roles.map(async (role) => [role, localKey(await read(role))] as const),
   )
-  const log = await readPem(join(directory, fileOf('log')))
+  const log = await read('log')
   return { roles: Object.fromEntries(entries) as Record<Role, SigningKey>, log }
 }
 
@@ -65,17 +72,35 @@ export function nextFileOf(role: Role): string {
 }
 
 /** A new role key as its file holds it. */
-export function newRolePem(): string {
-  const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'prime256v1' })
-  return String(privateKey.export({ format: 'pem', type: 'pkcs8' }))
+export function newRolePem(passphrase: string | null): string {
+  return encodeKey(generateKeyPairSync('ec', { namedCurve: 'prime256v1' }).privateKey, passphrase)
 }
 
-async function createKeys(directory: string, origin: string): Promise<void> {
-  const { privateKey } = generateKeyPairSync('ed25519')
-  const log = String(privateKey.export({ format: 'pem', type: 'pkcs8' }))
+/**
+ * Encrypts every key of the folder that is not encrypted yet; gives the names of those files. The caller
+ * owns the folder. Killed in between, some are and some are not: the signer opens both, and again does the rest.
+ */
+export async function encryptKeys(directory: string, passphrase: string): Promise<string[]> {
+  const names = (await readdir(directory)).filter((name) => name.endsWith('.pem')).toSorted()
+  const encrypted: string[] = []
+  for (const name of names) {
+    const path = join(directory, name)
+    const key = await readPem(path, passphrase)
+    if (isEncrypted(await readFile(path, 'utf8'))) continue
+    await placeKeyFile(directory, { name, content: encodeKey(key, passphrase) })
+    encrypted.push(name)
+  }
+  return encrypted
+}
+
+async function createKeys(
+  directory: string,
+  { origin, passphrase }: { origin: string; passphrase: string | null },
+): Promise<void> {
+  const log = encodeKey(generateKeyPairSync('ed25519').privateKey, passphrase)
   const files = keyNames.map((name) => ({
     name: fileOf(name),
-    content: name === 'log' ? log : newRolePem(),
+    content: name === 'log' ? log : newRolePem(passphrase),
   }))
   await placeKeys(directory, files, { origin, last: null })
 }
@@ -100,14 +125,6 @@ export function demandKeysOf(trust: TrustRoot, files: readonly KeyFile[]): void 
         },
       )
     }
-  }
-}
-
-function publicHalf(pem: string): string | null {
-  try {
-    return toBase64(spkiOf(createPublicKey(createPrivateKey(pem))))
-  } catch {
-    return null
   }
 }
 
@@ -172,14 +189,9 @@ export async function exists(path: string): Promise<boolean> {
   )
 }
 
-export async function readPem(path: string): Promise<KeyObject> {
+export async function readPem(path: string, passphrase: string | null): Promise<KeyObject> {
   await checkClosed(path)
-  try {
-    return createPrivateKey(await readFile(path, 'utf8'))
-  } catch {
-    // The cause is left out: it may quote what was read.
-    throw refused(`${path} is not a signing key`)
-  }
+  return decodeKey(await readFile(path, 'utf8'), passphrase, path)
 }
 
 async function checkClosed(path: string): Promise<void> {

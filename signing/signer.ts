@@ -45,6 +45,8 @@ export type SignerOptions = {
   /** The keys folder; made on the first start. */
   directory: string
   origin: string
+  /** Of the key files; left out: they are not encrypted. */
+  passphrase?: string | null
   /** Makes this process the folder's one owner: two signers could sign two trees. */
   lock: (folder: string) => Promise<{ release: () => void }>
   now: () => Date
@@ -60,8 +62,8 @@ const nextKeySchema = z.strictObject({ role: z.enum(roles) })
 
 export async function openSigner(options: SignerOptions): Promise<Signer> {
   const { directory, origin, lock, onRoles = async () => {} } = options
-  const { crashPoint = () => undefined } = options
-  const keys = await openKeyFolder({ directory, origin, crashPoint })
+  const { crashPoint = () => undefined, passphrase = null } = options
+  const keys = await openKeyFolder({ directory, origin, passphrase, crashPoint })
   const owned = await lock(directory)
   try {
     const checkpoints = openCheckpointSigner({ ...options, logKey: keys.log })

@@ -234,6 +234,8 @@ export interface LocalVerbs {
   fsck(report: Report): Promise<FsckReport>
   /** Looks at a log once from outside; throws `not_running` when nothing answers. */
   monitor(request: MonitorRequest): Promise<MonitorReport>
+  /** Encrypts the signing keys where they lie, under the passphrase of the settings; only while no signer runs. */
+  encryptKeys(): Promise<{ encrypted: readonly string[] }>
   prune(dryRun: boolean): Promise<PruneReport>
   /** Needs Temporal, which knows what is being built. Throws `already_running` beside a backup or another one. */
   gc(apply: boolean): Promise<GcReport>

@@ -67,6 +67,8 @@ export type Config = {
   origin: string
   /** Fingerprint of the root that a person named. */
   root: string | undefined
+  /** The file with the passphrase of the signing keys. */
+  signingPassphraseFile: string | undefined
   debianMirror: string | undefined
   debianSnapshot: string | undefined
   gitHosts: readonly string[]
@@ -113,6 +115,7 @@ export function loadConfig(environment: Environment, cwd: string): Config {
     hostName: given.KILN_HOST ?? 'local',
     origin: given.KILN_ORIGIN ?? 'kiln.localhost',
     root: given.KILN_ROOT,
+    signingPassphraseFile: folderAt(cwd, given.KILN_SIGNING_PASSPHRASE_FILE),
     debianMirror: given.KILN_DEBIAN_MIRROR,
     debianSnapshot: given.KILN_DEBIAN_SNAPSHOT,
     ...forgesOf(given),

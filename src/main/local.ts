@@ -61,6 +61,7 @@ export function createLocalVerbs({ home, env }: { home: string; env: Environment
       return localRestore({ config, environment: env, folder }, passphrase, report)
     },
     reindex: async () => (await ledger()).localReindex(config),
+    encryptKeys: async () => (await import('./local-signing.ts')).localEncryptKeys(config),
     prune: async (dryRun) => (await import('./local-prune.ts')).localPrune(config, dryRun),
     gc: async (apply) => (await import('./local-gc.ts')).localGc(config, apply),
   }

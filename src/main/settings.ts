@@ -83,6 +83,12 @@ export const settings = {
     standard: 'the one that the home saw first, in its file pinned-root',
     form: z.string().regex(/^sha256:[0-9a-f]{64}$/, 'wanted sha256:<64 hex>'),
   },
+  KILN_SIGNING_PASSPHRASE_FILE: {
+    about:
+      'file with the passphrase of the signing keys, one line, closed to others; the signer reads it',
+    standard: 'none: the keys are not encrypted',
+    form: folder,
+  },
   KILN_TEMPLATES: { about: 'folder of templates', standard: 'templates/ of Kiln', form: folder },
   KILN_REPOSITORIES: {
     about: 'folders whose repositories may be read as files, joined by :',

@@ -5,15 +5,18 @@ import type { TrustRoot } from '../../signing/trust.ts'
 import { KilnError } from '../domain/error.ts'
 import { diskError } from '../store/disk-error.ts'
 import { lockFolder } from '../store/folder-lock.ts'
+import { signingPassphrase } from './signing-passphrase.ts'
 import type { Paths } from './paths.ts'
 import { runProcess } from './process.ts'
 
 // The signer: the only process that reads the signing keys. It writes their public half for everyone,
 // before it answers and whenever the log has another list of roles.
-await runProcess('signer', async ({ config: { origin }, paths, logger, crashPoint }) => {
+await runProcess('signer', async ({ config, paths, logger, crashPoint }) => {
+  const { origin } = config
   await demandKeysOfLog(paths)
   const options = {
     directory: paths.keys,
+    passphrase: await signingPassphrase(config),
     origin,
     lock: lockFolder,
     onRoles: (trust: TrustRoot) => writeTrust(paths.trust, trust),

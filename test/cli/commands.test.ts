@@ -50,6 +50,7 @@ const examples: Record<string, readonly string[]> = {
   cancel: ['promotion.known'],
   'signing list': [],
   'signing rotate': ['promote'],
+  'signing encrypt': [],
   verify: ['hello/prod'],
   evidence: ['hello/prod'],
   fsck: [],
@@ -163,7 +164,7 @@ test.each(acting)('kiln %s --json says an error as JSON too', async (command) =>
     'template show',
     'template lock',
     'reindex',
-  ].concat(['backup', 'restore', 'prune'])
+  ].concat(['backup', 'restore', 'prune', 'signing encrypt'])
   expect(code === 0).toBe(unharmed.includes(command))
 })
 

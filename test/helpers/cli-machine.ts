@@ -129,6 +129,7 @@ export function memoryMachine(broken: boolean): LocalVerbs {
       root: 'AAAA',
       problems: broken ? [{ place: 'leaf 3', message: 'no bundle' }] : [],
     }),
+    encryptKeys: async () => ({ encrypted: ['promote.pem'] }),
     prune: async (dryRun) => ({
       dryRun,
       removed: [{ kind: 'image', name: `127.0.0.1:7401/hello@${lock}`, bytes: 5_000_000 }],

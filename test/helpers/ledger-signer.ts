@@ -67,7 +67,7 @@ export async function folderSigner(
 ): Promise<FolderSigner> {
   const crash = crashPoint === undefined ? {} : { crashPoint }
   const signer = await openSigner({ directory, origin, lock, now, diskError, ...crash })
-  const { log } = await openKeys(directory, origin)
+  const { log } = await openKeys(directory, origin, null)
   return {
     keys: { log },
     get trust() {

@@ -176,7 +176,7 @@ test('a host that reads an old copy of the store starts nothing', async () => {
 })
 
 async function lie(change: Partial<Freshness>, root?: Uint8Array): Promise<string> {
-  const keys = await openKeys(join(folder, 'keys'), origin)
+  const keys = await openKeys(join(folder, 'keys'), origin, null)
   const head = ledger.checkpoint()!
   const checkpoint =
     root === undefined ? head.note : signCheckpoint({ origin, size: head.size, root }, keys.log)

@@ -65,7 +65,8 @@ async function open(root = scratch()) {
     reader: (root_?: string) =>
       openLedgerReader({ ...deps, ...(root_ === undefined ? {} : { root: root_ }) }),
     check: (trust: TrustRoot = known) => fsck({ store, head, trust }),
-    privateHalf: async (role: Role) => localKey(await readPem(join(root, 'keys', `${role}.pem`))),
+    privateHalf: async (role: Role) =>
+      localKey(await readPem(join(root, 'keys', `${role}.pem`), null)),
   }
 }
 type World = Awaited<ReturnType<typeof open>>

@@ -37,6 +37,22 @@ export const signing: Verb = (program, run) => {
         session.output.talk(advice[role] ?? 'what the old key signed stays valid')
       }),
     )
+  family
+    .command('encrypt')
+    .description('encrypt the key files under the passphrase in KILN_SIGNING_PASSPHRASE_FILE')
+    .action(
+      run(async (session) => {
+        const report = await (await session.cli.local()).encryptKeys()
+        await session.print(report, () => {
+          for (const name of report.encrypted) session.output.data(name)
+        })
+        session.output.talk(
+          report.encrypted.length === 0
+            ? 'all are encrypted already'
+            : 'keep the passphrase elsewhere too',
+        )
+      }),
+    )
 }
 
 /** What is left to do outside of Kiln. */
