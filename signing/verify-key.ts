@@ -2,6 +2,7 @@ import type { Digest } from '../src/domain/digest.ts'
 import { denialOf } from '../src/domain/fold-denial.ts'
 import { admissible, type Ledger } from '../src/domain/ledger.ts'
 import type { EnvironmentName } from '../src/domain/name.ts'
+import { rehearsable } from '../src/domain/rehearsal.ts'
 import { roleOf } from '../src/domain/role.ts'
 import type { FactOf } from '../src/domain/statement.ts'
 import { checkLoggedBundle, type LoggedBundle } from './bundle.ts'
@@ -46,6 +47,8 @@ export type KeyQuestion = {
     ledger: Ledger
     /** The highest sequence ever seen for the environment. */
     minSequence?: number
+    /** Whether it shall only be started aside, without traffic: then the rollback target alone may. */
+    rehearsal?: boolean
   }
 }
 
@@ -71,7 +74,7 @@ function checkFacts(key: FactOf<'key'> | null, question: KeyQuestion): readonly 
   if (key === null) return keyChecks.slice(3).map(unreadCheck)
   return [
     ...checksOr(keyChecks.slice(3, 7), () => checkExpected(key, question)),
-    ...checksOr(keyChecks.slice(7), () => checkLedger(key, question.facts.ledger)),
+    ...checksOr(keyChecks.slice(7), () => checkLedger(key, question.facts)),
   ]
 }
 
@@ -160,12 +163,18 @@ function checkExpected(key: FactOf<'key'>, question: KeyQuestion): readonly KeyC
   ]
 }
 
-function checkLedger(key: FactOf<'key'>, ledger: Ledger): readonly KeyCheck[] {
+function checkLedger(
+  key: FactOf<'key'>,
+  { ledger, rehearsal = false }: KeyQuestion['facts'],
+): readonly KeyCheck[] {
   const { body, leaf, index } = key
   const seen = index < ledger.size
   const isVoid = ledger.void.has(leaf)
   const denied = denialOf(ledger, key) !== null
-  const admitted = admissible(ledger, body.environment)
+  const target = rehearsal ? rehearsable(ledger, body.environment) : null
+  const admitted = rehearsal
+    ? [target].filter((one) => one !== null)
+    : admissible(ledger, body.environment)
   return [
     {
       name: 'valid in the ledger',

@@ -7,7 +7,9 @@ import type { PromoteActivities } from '../src/promote/activities.ts'
 import type { DenialActivities } from '../src/promote/denial-activities.ts'
 import type { DeliveryActivities } from '../src/promote/delivery-activities.ts'
 import type { RegistryActivities } from '../src/registry/activities.ts'
+import type { RehearsalPlans } from '../src/promote/rehearsal.ts'
 import type { RuntimeActivities } from '../src/runtime/activities.ts'
+import type { RehearsalActivities } from '../src/runtime/rehearsal.ts'
 import type { AnnouncementActivities } from '../src/source/announcement-activities.ts'
 import type { SourceActivities } from '../src/source/activities.ts'
 import type { TemplateActivities } from '../src/template/activities.ts'
@@ -29,7 +31,8 @@ export const control = proxyActivities<
     RegistryActivities &
     DeliveryActivities &
     DenialActivities &
-    AnnouncementActivities
+    AnnouncementActivities &
+    RehearsalPlans
 >({
   taskQueue: 'control',
   startToCloseTimeout: '1 minute',
@@ -68,7 +71,7 @@ export const builder = proxyActivities<
 
 /** Effects on one host, whose worker checks keys itself. */
 export function hostActivities(host: string) {
-  return proxyActivities<RuntimeActivities & EdgeActivities>({
+  return proxyActivities<RuntimeActivities & EdgeActivities & RehearsalActivities>({
     taskQueue: `host.${host}`,
     startToCloseTimeout: '10 minutes',
     scheduleToCloseTimeout: '1 hour',

@@ -180,6 +180,12 @@ export const routes = {
   },
   scan: scanning,
   breakGlass: entering,
+  rehearse: {
+    ...post,
+    ...ofEnvironment,
+    path: `${prefix}/environments/:app/:environment/rehearse`,
+    summary: 'Prove that the rollback target can still be pulled, verified and started',
+  },
 
   revoke: denying,
 

@@ -145,6 +145,9 @@ function environmentHandlers({ operations, views, logs }: Ports) {
       return { items: found(await views.secrets(name), `environment ${name}`) }
     },
     breakGlass: async ({ asked, body }) => operations.breakGlass(await asked(), body),
+    rehearse: async ({ asked, params }) => ({
+      operation: await operations.rehearse(await asked(), nameOf(params)),
+    }),
     scan: async ({ asked, params }) => operations.scan(await asked(), nameOf(params)),
     release: async ({ asked, params, body }) => ({
       operation: await operations.release(await asked(), { environment: nameOf(params), ...body }),

@@ -67,6 +67,8 @@ export interface Operations {
     asked: Asked,
     change: { environment: EnvironmentName; reason: string; alarm: boolean },
   ): Promise<Operation>
+  /** Has the host start the rollback target aside, and end it. */
+  rehearse(asked: Asked, environment: EnvironmentName): Promise<Operation>
   /** Looks for drift now, in depth; takes as long as the host does. What is found is replaced as always. */
   scan(asked: Asked, environment: EnvironmentName): Promise<Scan>
   /** Lets a person into one instance, by its name or its container's id, or with 0 seconds ends that. */

@@ -63,6 +63,7 @@ const operationKinds = [
   'replacement',
   'rotation',
   'revocation',
+  'rehearsal',
   'return',
   'stop',
   'watch',

@@ -19,6 +19,7 @@ import { promote } from './verbs/promote.ts'
 import { prune } from './verbs/prune.ts'
 import { rebuild } from './verbs/rebuild.ts'
 import { recovery } from './verbs/recovery.ts'
+import { rehearse } from './verbs/rehearse.ts'
 import { release } from './verbs/release.ts'
 import { repository } from './verbs/repository.ts'
 import { revoke } from './verbs/revoke.ts'
@@ -44,6 +45,7 @@ const verbs: readonly Verb[] = [
   environments,
   promote,
   rollback,
+  rehearse,
   release,
   revoke,
   scale,

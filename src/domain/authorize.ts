@@ -14,6 +14,7 @@ export const verbs = [
   'revoke',
   'scan',
   'break-glass',
+  'rehearse',
   'cancel',
   'rotate-signing-key',
 ] as const

@@ -23,6 +23,7 @@ export type OperationKind =
   | 'replacement'
   | 'rotation'
   | 'revocation'
+  | 'rehearsal'
   | 'return'
   | 'stop'
   | 'watch'

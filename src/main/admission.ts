@@ -20,7 +20,7 @@ export function createAdmission(
   },
 ): Admission {
   return {
-    async check({ environment, digest, definition, key, seen }) {
+    async check({ environment, digest, definition, key, seen, rehearsal = false }) {
       await memory.demandFresh()
       const ledger = await reader.refresh()
       await memory.deny([...ledger.denied.keys()])
@@ -41,7 +41,11 @@ export function createAdmission(
         expected: { environment, digest, definition },
         facts: {
           ledger,
-          minSequence: Math.min(seen.sequence, state.active?.body.sequence ?? seen.sequence),
+          ...(rehearsal
+            ? { rehearsal }
+            : {
+                minSequence: Math.min(seen.sequence, state.active?.body.sequence ?? seen.sequence),
+              }),
         },
       })
       if (verdict.verdict === 'refused') {

@@ -11,6 +11,7 @@ import { promoteActivities } from '../promote/activities.ts'
 import { denialActivities } from '../promote/denial-activities.ts'
 import { deliveryActivities } from '../promote/delivery-activities.ts'
 import { promotionPolicy, promotionPolicyDigest } from '../promote/policy.ts'
+import { rehearsalPlans } from '../promote/rehearsal.ts'
 import { registryActivities } from '../registry/activities.ts'
 import { announcementActivities } from '../source/announcement-activities.ts'
 import { statusPlaceOf } from '../source/known-repository.ts'
@@ -87,6 +88,7 @@ export async function controlActivities({ context, owned, engine, webhooks, vers
       templates: templatesIn(store),
       engine: { build: engine.build, deliver: (request) => deliver(engine, request, now()) },
     }),
+    ...rehearsalPlans({ ledger: ledger.refresh }),
     ...denialActivities({
       ledger: ledger.refresh,
       request: engine.request,

@@ -6,7 +6,9 @@ import type { PromoteActivities } from '../promote/activities.ts'
 import type { DenialActivities } from '../promote/denial-activities.ts'
 import type { DeliveryActivities } from '../promote/delivery-activities.ts'
 import type { RegistryActivities } from '../registry/activities.ts'
+import type { RehearsalPlans } from '../promote/rehearsal.ts'
 import type { RuntimeActivities } from '../runtime/activities.ts'
+import type { RehearsalActivities } from '../runtime/rehearsal.ts'
 import type { AnnouncementActivities } from '../source/announcement-activities.ts'
 import type { SourceActivities } from '../source/activities.ts'
 import type { TemplateActivities } from '../template/activities.ts'
@@ -42,6 +44,7 @@ const server = {
   recordDenial: true,
   returnDenied: true,
   awaitReturn: true,
+  planRehearsal: true,
   publishArtifact: true,
   attachBundle: true,
   recordHint: true,
@@ -52,7 +55,8 @@ const server = {
     RegistryActivities &
     DeliveryActivities &
     DenialActivities &
-    AnnouncementActivities
+    AnnouncementActivities &
+    RehearsalPlans
 >
 
 const build = {
@@ -77,7 +81,8 @@ const host = {
   joinEdge: true,
   leaveEdge: true,
   edgeState: true,
-} as const satisfies Names<RuntimeActivities & EdgeActivities>
+  rehearse: true,
+} as const satisfies Names<RuntimeActivities & EdgeActivities & RehearsalActivities>
 
 /** No workflow calls it: people and tests look. */
 const unused: readonly string[] = ['edgeState'] satisfies (keyof EdgeActivities)[]
@@ -90,16 +95,26 @@ const forForges: readonly string[] = ['isOnBranch', 'recordHint', 'writeStatus']
 /** Passed only where somebody is let into an instance; test/workflows/faults.test.ts breaks it. */
 const byHand: readonly string[] = ['recordBreakGlass'] satisfies (keyof LedgerActivities)[]
 
+/** A round of work rehearses nothing; test/runtime/rehearsal.test.ts kills a host at each of the points within. */
+const forRehearsals: readonly string[] = ['planRehearsal', 'rehearse'] satisfies (
+  | keyof RehearsalPlans
+  | keyof RehearsalActivities
+)[]
+const withinRehearsals = ['pulled', 'network', 'created', 'started', 'ready', 'ended']
+
+const notInEachRound: readonly string[] = [...unused, ...forForges, ...byHand, ...forRehearsals]
+
 function around(activities: object): readonly string[] {
   return Object.keys(activities)
-    .filter((name) => ![...unused, ...forForges, ...byHand].includes(name))
+    .filter((name) => !notInEachRound.includes(name))
     .flatMap((name) => [`${name}.start`, `${name}.done`])
 }
 
 /** Points that work may pass and need not; the last only where an environment has secrets. */
 export const otherCrashPoints: readonly string[] = [
-  ...[...unused, ...forForges, ...byHand].flatMap((name) => [`${name}.start`, `${name}.done`]),
+  ...notInEachRound.flatMap((name) => [`${name}.start`, `${name}.done`]),
   'runtime.secrets',
+  ...withinRehearsals.map((name) => `rehearsal.${name}`),
 ]
 
 export const crashPointProcesses = ['server', 'build', 'host', 'signer'] as const

@@ -21,6 +21,7 @@ import type { EnvironmentInput } from '../../workflows/environment.ts'
 import type { ScanInput } from '../../workflows/scan-environment.ts'
 import type { ScanAnswer } from '../runtime/scan-activities.ts'
 import type { RebuildInput } from '../../workflows/rebuild-artifact.ts'
+import type { RehearsalInput } from '../../workflows/rehearse.ts'
 import { engineDenials } from './engine-denials.ts'
 import {
   ignoreMissing,
@@ -43,6 +44,7 @@ export function createEngine({ client, host }: { client: Client; host: string })
     ...builds(workflow),
     ...looks(workflow),
     ...hosts(workflow, host),
+    ...rehearsing(workflow, host),
   }
 }
 
@@ -140,6 +142,17 @@ function builds(workflow: Workflows) {
         .catch((error: unknown) => {
           if (!(error instanceof WorkflowFailedError)) throw error
         })
+    },
+  }
+}
+
+/** Starts of the rollback target, aside. */
+function rehearsing(workflow: Workflows, host: string) {
+  return {
+    async startRehearsal(input: Omit<RehearsalInput, 'host'>): Promise<void> {
+      await workflow
+        .start('rehearse', { ...once, workflowId: input.id, args: [{ ...input, host }] })
+        .catch(ignoreStarted)
     },
   }
 }
@@ -242,10 +255,10 @@ function looks(workflow: Workflows) {
       return { attempt: activity.attempt ?? 1, error: activity.lastFailure?.message ?? null }
     },
 
-    /** Ids of the newest deliveries, builds, rebuilds and revocations. */
+    /** Ids of the newest deliveries, builds, rebuilds, revocations and rehearsals. */
     async recent(limit: number): Promise<string[]> {
       const ids: string[] = []
-      const kinds = `WorkflowType IN ('deliverCommit', 'rebuildArtifact', 'revoke')`
+      const kinds = `WorkflowType IN ('deliverCommit', 'rebuildArtifact', 'revoke', 'rehearse')`
       for await (const one of workflow.list({ query: kinds, pageSize: limit })) {
         ids.push(one.workflowId)
         if (ids.length >= limit) break

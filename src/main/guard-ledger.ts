@@ -3,7 +3,8 @@ import { join } from 'node:path'
 import type { Logger } from 'pino'
 import type { Digest } from '../domain/digest.ts'
 import { KilnError } from '../domain/error.ts'
-import { admissible, type Ledger } from '../domain/ledger.ts'
+import { admissible, type Admission, type Ledger } from '../domain/ledger.ts'
+import { rehearsable } from '../domain/rehearsal.ts'
 import { readDenied } from '../runtime/fence.ts'
 import type { Admitted, GuardLedger } from '../runtime/guard/guard.ts'
 import type { HostFreshness } from '../runtime/freshness.ts'
@@ -49,6 +50,17 @@ export function openGuardLedger(
     if (id !== null) images.set(id, [...(images.get(id) ?? []), digest])
   }
 
+  /** What this host saw denied is not in it. */
+  async function vouched<T extends { digest: Digest }>(
+    read: (ledger: Ledger) => readonly T[],
+  ): Promise<readonly T[]> {
+    const { fresh } = await opened()
+    await fresh.demand()
+    const ledger = await refresh()
+    const denied = await readDenied(paths.host)
+    return read(ledger).filter(({ digest }) => !denied.has(digest))
+  }
+
   return {
     async artifactsOf(imageId) {
       try {
@@ -60,16 +72,11 @@ export function openGuardLedger(
       }
       return images.get(imageId) ?? []
     },
-    async admitted() {
-      const { fresh } = await opened()
-      await fresh.demand()
-      const ledger = await refresh()
-      const denied = await readDenied(paths.host)
-      return admittedIn(ledger).filter(({ digest }) => !denied.has(digest))
-    },
+    admitted: () => vouched(admittedIn),
     async entered() {
       return [...(await refresh()).environments.values()].flatMap(({ entered }) => entered)
     },
+    rehearsable: async () => (await vouched(rehearsableIn)).map(({ digest }) => digest),
     async content({ digest, definition }) {
       const { store } = (await opened()).view
       return {
@@ -84,6 +91,12 @@ function admittedIn(ledger: Ledger): Admitted[] {
   return [...ledger.environments.keys()].flatMap((environment) =>
     admissible(ledger, environment).map((pair) => ({ ...pair, environment })),
   )
+}
+
+function rehearsableIn(ledger: Ledger): Admission[] {
+  return [...ledger.environments.keys()]
+    .map((environment) => rehearsable(ledger, environment))
+    .filter((pair) => pair !== null)
 }
 
 /** The manifest of an artifact that nothing needs any more may be gone. */

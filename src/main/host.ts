@@ -1,8 +1,13 @@
 import { createDocker, type DockerClient } from '../docker/client.ts'
 import { openEdgeRoom } from '../edge/activities.ts'
-import { runtimeActivities, type RuntimeActivities } from '../runtime/activities.ts'
+import {
+  runtimeActivities,
+  type RuntimeActivities,
+  type RuntimeDependencies,
+} from '../runtime/activities.ts'
 import { pullFrom } from '../runtime/image.ts'
 import { createJudge } from '../runtime/judge.ts'
+import { rehearsals, type RehearsalActivities } from '../runtime/rehearsal.ts'
 import { createLiveness } from '../runtime/liveness.ts'
 import { collectLogs } from '../runtime/logs.ts'
 import { scanActivities } from '../runtime/scan-activities.ts'
@@ -41,22 +46,22 @@ await runProcess('host', async ({ config, paths, logger, crashPoint }) => {
   const naming = namingOf(config.hostName)
   const shared = { fence, logger, now, activity: temporalActivity, crashPoint }
   const [onEngine, edge] = [{ ...shared, docker, naming }, openHostEdge(config, shared)]
-  const liveness = createLiveness()
-  const secrets = hostSecrets(config, process.env)
+  const [liveness, secrets] = [createLiveness(), hostSecrets(config, process.env)]
   const room = openEdgeRoom({
     ...shared,
     ...edge.settings,
     placeOf: (name) => placeIn(view.reader.ledger(), name),
     definition: (digest) => readDefinition(view.store, digest),
   })
+  const instances = instancesOf({
+    ...onEngine,
+    admission: createAdmission(view, { deny: fence.deny, demandFresh: fresh.demand }),
+    pull: pullFrom(docker, registry),
+    secrets,
+    isUnresponsive: liveness.isUnresponsive,
+  })
   const activities = {
-    ...runtimeActivities({
-      ...onEngine,
-      admission: createAdmission(view, { deny: fence.deny, demandFresh: fresh.demand }),
-      pull: pullFrom(docker, registry),
-      secrets,
-      isUnresponsive: liveness.isUnresponsive,
-    }),
+    ...instances.activities,
     ...secretActivities(secrets),
     ...room.activities,
   }
@@ -66,7 +71,7 @@ await runProcess('host', async ({ config, paths, logger, crashPoint }) => {
   const judge = createJudge({ ...watched, secrets: secrets.files, edge: room.mend })
   const onLedger = { ledger: view.reader.refresh, onDrift: engine.drift }
   const stopping = new AbortController()
-  const house = keepHouse(() => pruneHost({ config, view, docker }), logger)
+  const house = keepHouse(() => pruneHost({ config, view, docker }, instances.sweep), logger)
   const background = Promise.all([
     liveness.watch(watched, stopping.signal),
     ...[fresh, edge].map((one) => one.watch(stopping.signal)),
@@ -94,12 +99,21 @@ await runProcess('host', async ({ config, paths, logger, crashPoint }) => {
   }
 })
 
+/** What is done with instances, those aside included; `sweep` ends what a dead host left of these. */
+function instancesOf(runtime: RuntimeDependencies) {
+  const { activities, sweep } = rehearsals(runtime)
+  return { activities: { ...runtimeActivities(runtime), ...activities }, sweep }
+}
+
 type Around = { config: Config; docker: DockerClient; house: House }
 
 /** Nothing is started on a full disk, and what a change no longer needs is removed after it. */
-function tidy<A extends RuntimeActivities>(activities: A, { config, docker, house }: Around): A {
+function tidy<A extends RuntimeActivities & RehearsalActivities>(
+  activities: A,
+  { config, docker, house }: Around,
+): A {
   const room = roomFor(config, { docker, minimum: mendingShare(config.minFree) })
-  const guarded = guardDisk(activities, ['startInstances'], room)
+  const guarded = guardDisk(activities, ['startInstances', 'rehearse'], room)
   return {
     ...guarded,
     async stopInstances(request: Parameters<A['stopInstances']>[0]) {
@@ -113,7 +127,11 @@ function now(): Date {
   return new Date()
 }
 
-async function pruneHost(host: { config: Config; view: LedgerView; docker: DockerClient }) {
+type Pruning = { config: Config; view: LedgerView; docker: DockerClient }
+
+/** Also ends what a rehearsal left whose host died. */
+async function pruneHost(host: Pruning, sweep: () => Promise<void>) {
+  await sweep()
   const { store, reader } = host.view
   const input = { config: host.config, store, ledger: reader.refresh, now, dryRun: false }
   return [...(await pruneInstanceImages(host.docker, input)), ...(await pruneLogs(input))]

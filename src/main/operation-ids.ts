@@ -12,7 +12,7 @@ export function environmentWorkflowId(environment: EnvironmentName): string {
 }
 
 const ownId =
-  /^(delivery\.[0-9a-f]{16}(\.[a-z0-9-]{1,40})?|rebuild\.[0-9a-f]{16}|revocation\.[0-9a-f]{16}|build:[0-9a-f]{64})$/
+  /^(delivery\.[0-9a-f]{16}(\.[a-z0-9-]{1,40})?|rebuild\.[0-9a-f]{16}|revocation\.[0-9a-f]{16}|rehearsal\.[0-9a-f]{16}|build:[0-9a-f]{64})$/
 const changeForm = /^change\.([a-z0-9-]{1,40})\.([a-z0-9-]{1,40})\.[A-Za-z0-9._-]{1,80}$/
 
 export function placeOf(operation: string): OperationPlace {

@@ -35,7 +35,7 @@ export function createOperations(dependencies: Dependencies): Operations {
   }
   return {
     ...starts(dependencies),
-    ...revocations(dependencies),
+    ...others(dependencies),
     ...breakGlassIn(dependencies),
     async cancel({ principal }, id) {
       const operation = await get(id)
@@ -133,8 +133,15 @@ function starts({ engine, ledger, now }: Dependencies): Starts {
   }
 }
 
-function revocations({ engine, now }: Dependencies): Pick<Operations, 'revoke'> {
+/** Work that is no change of one environment. */
+function others({ engine, ledger, now }: Dependencies): Pick<Operations, 'revoke' | 'rehearse'> {
   return {
+    async rehearse({ principal, id: asked }, environment) {
+      mustBeKnown(await ledger(), environment)
+      const id = `rehearsal.${tailFrom(asked, environment)}`
+      await engine.startRehearsal({ id, environment, principal, requestedAt: now().toISOString() })
+      return taken(engine, id)
+    },
     async revoke({ principal, id: asked }, { subject, reason }) {
       const id = `revocation.${tailFrom(asked, subjectText(subject))}`
       const requestedAt = now().toISOString()

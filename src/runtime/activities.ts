@@ -24,6 +24,8 @@ export type AdmissionRequest = {
   definition: Digest
   key: Leaf
   seen: { epoch: number; sequence: number }
+  /** Aside and without traffic: then the rollback target is admitted, and nothing else. */
+  rehearsal?: true
 }
 
 /**

@@ -33,6 +33,7 @@ const examples: Record<string, readonly string[]> = {
   environments: [],
   promote: ['hello/prod', 'a1a1a1'],
   rollback: ['hello/prod', '--previous'],
+  rehearse: ['hello/prod'],
   release: ['hello/prod'],
   revoke: ['a1a1a1', '--reason', 'the key leaked'],
   scale: ['hello/prod', '3'],

@@ -124,6 +124,7 @@ export function memoryPorts() {
     if (state.failure !== undefined) throw state.failure
     const kinds: Record<string, Operation['kind']> = {
       promote: 'promotion',
+      rehearse: 'rehearsal',
       revoke: 'revocation',
       rotate: 'rotation',
       startBuild: 'build',
@@ -193,6 +194,7 @@ export function memoryPorts() {
         const until = new Date(Date.now() + input.seconds * 1000).toISOString()
         return { environment: 'hello/prod', instance: input.instance, id: 'c0ffee', until }
       },
+      rehearse: async (asked, input) => begin('rehearse', asked, { environment: input }),
       cancel: async (asked, id) => {
         const operation = current(id)
         if (operation === undefined) return undefined

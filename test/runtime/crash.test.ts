@@ -1,11 +1,7 @@
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { fileURLToPath } from 'node:url'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import { findDrift } from '../../src/runtime/drift.ts'
 import { findContainers } from '../../src/runtime/engine.ts'
 import { removeEnvironment } from '../../src/runtime/instances.ts'
-import type { Attempt } from './crash-child.ts'
 import {
   containersOf,
   docker,
@@ -15,6 +11,7 @@ import {
   startOf,
   type HostAtHand,
 } from './host-at-hand.ts'
+import { killedAt } from './killed-at.ts'
 
 let host: HostAtHand
 let epoch = 0
@@ -24,22 +21,6 @@ beforeAll(async () => {
 }, 60_000)
 afterEach(() => removeEnvironment(host.engine, environment))
 afterAll(() => host.close())
-
-async function killedAt(point: string, request: Attempt['request']): Promise<string | null> {
-  const input: Attempt = {
-    point,
-    folder: host.folder,
-    naming: host.naming,
-    registry: host.images.registry,
-    request,
-  }
-  const script = fileURLToPath(new URL('crash-child.ts', import.meta.url))
-  const child = spawn(process.execPath, [script, JSON.stringify(input)], {
-    stdio: ['ignore', 'ignore', 'inherit'],
-  })
-  const [, signal] = (await once(child, 'exit')) as [number | null, string | null]
-  return signal
-}
 
 test.each([
   'runtime.keyed',
@@ -55,7 +36,7 @@ test.each([
   async (point) => {
     const digest = await host.artifact({ VERSION: point })
     const request = startOf(++epoch, { digest, definition: host.define() })
-    expect(await host.handedOver(() => killedAt(point, request))).toBe('SIGKILL')
+    expect(await host.handedOver(() => killedAt(host, { point, request }))).toBe('SIGKILL')
     const left = await findContainers(host.engine, environment)
     const open = { instances: [], closed: null }
     expect(findDrift(open, left, host.fence.record(environment))).toEqual([])

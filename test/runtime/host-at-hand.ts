@@ -9,10 +9,15 @@ import type { Effect } from '../../src/domain/effect.ts'
 import { KilnError } from '../../src/domain/error.ts'
 import type { EnvironmentName } from '../../src/domain/name.ts'
 import { createDocker, type DockerClient } from '../../src/docker/client.ts'
-import { runtimeActivities, type StartRequest } from '../../src/runtime/activities.ts'
+import {
+  runtimeActivities,
+  type RuntimeDependencies,
+  type StartRequest,
+} from '../../src/runtime/activities.ts'
 import { openFence, type HostFence } from '../../src/runtime/fence.ts'
 import { pullFrom } from '../../src/runtime/image.ts'
 import { removeEnvironment } from '../../src/runtime/instances.ts'
+import { rehearsals } from '../../src/runtime/rehearsal.ts'
 import { memoryFolder, openSecretFiles } from '../../src/runtime/secret-files.ts'
 import { environmentSecrets, fileSecrets } from '../../src/runtime/secret-source.ts'
 import { instanceImages, type InstanceImages } from '../helpers/instance-image.ts'
@@ -58,6 +63,8 @@ export async function hostAtHand(
   const naming = { host: prefix, prefix }
   const images: InstanceImages = await instanceImages(docker)
   const admitted = new Set<Digest>()
+  /** What it admits for a rehearsal alone. */
+  const targets = new Set<Digest>()
   const definitions = new Map<Digest, Definition>()
   /** What the host's worker was started with. */
   const variables: Record<string, string> = {}
@@ -67,27 +74,26 @@ export async function hostAtHand(
     files: openSecretFiles(join(memoryFolder(), `kiln-test-${prefix}`)),
   }
 
-  const activitiesWith = (fence: HostFence) =>
-    runtimeActivities({
-      docker: own,
-      naming,
-      fence,
-      admission: {
-        async check({ digest, definition: wanted }) {
-          const body = definitions.get(wanted)
-          if (!admitted.has(digest) || body === undefined) {
-            throw new KilnError('refused', `${digest} is not admissible in ${environment}`)
-          }
-          return { definition: body }
-        },
+  const dependenciesWith = (fence: HostFence): RuntimeDependencies => ({
+    docker: own,
+    naming,
+    fence,
+    admission: {
+      async check({ digest, definition: wanted, rehearsal = false }) {
+        const body = definitions.get(wanted)
+        if (!(rehearsal ? targets : admitted).has(digest) || body === undefined) {
+          throw new KilnError('refused', `${digest} is not admissible in ${environment}`)
+        }
+        return { definition: body }
       },
-      pull: pullFrom(own, images.registry),
-      secrets,
-      logger,
-      now: () => new Date(),
-      activity: attempt,
-      isUnresponsive: options.isUnresponsive ?? (() => false),
-    })
+    },
+    pull: pullFrom(own, images.registry),
+    secrets,
+    logger,
+    now: () => new Date(),
+    activity: attempt,
+    isUnresponsive: options.isUnresponsive ?? (() => false),
+  })
 
   let current: HostFence = await openFence({ folder })
   return {
@@ -95,6 +101,7 @@ export async function hostAtHand(
     folder,
     images,
     admitted,
+    targets,
     definitions,
     variables,
     secretFolder: join(folder, 'secrets'),
@@ -104,7 +111,10 @@ export async function hostAtHand(
       return current
     },
     get activities() {
-      return activitiesWith(current)
+      return runtimeActivities(dependenciesWith(current))
+    },
+    get rehearsals() {
+      return rehearsals(dependenciesWith(current))
     },
     /** Lets another process be the host meanwhile; then a new one, as after its death. */
     async handedOver<T>(work: () => Promise<T>): Promise<T> {

@@ -20,6 +20,7 @@ import { createWorker, installRuntime } from '../../src/main/temporal.ts'
 import { promoteActivities } from '../../src/promote/activities.ts'
 import { denialActivities } from '../../src/promote/denial-activities.ts'
 import { deliveryActivities } from '../../src/promote/delivery-activities.ts'
+import { rehearsalPlans } from '../../src/promote/rehearsal.ts'
 import { registryActivities } from '../../src/registry/activities.ts'
 import { announcementActivities } from '../../src/source/announcement-activities.ts'
 import type { CommitStatus } from '../../src/source/commit-status.ts'
@@ -307,6 +308,7 @@ function controlActivities({
         },
       },
     }),
+    ...rehearsalPlans({ ledger: ledger.refresh }),
     ...denialActivities({
       ledger: ledger.refresh,
       request: engine.request,

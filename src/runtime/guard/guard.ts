@@ -34,6 +34,8 @@ export type GuardLedger = {
   admitted: () => Promise<readonly Admitted[]>
   /** Who may enter which instance; where the ledger cannot be read it throws, and nobody may. */
   entered: () => Promise<readonly Entered[]>
+  /** Rollback targets, which the host rehearses aside: no instance is made of them. Throws as `admitted`. */
+  rehearsable: () => Promise<readonly Digest[]>
   content: (pair: Admission) => Promise<{ definition: Definition; imageId: string }>
 }
 
@@ -240,6 +242,7 @@ async function judgeImage(
   if (digests.length === 0) return allowed
   const admitted = await ledger.admitted()
   if (admitted.some(({ digest }) => digests.includes(digest))) return allowed
+  if ((await ledger.rehearsable()).some((digest) => digests.includes(digest))) return allowed
   const what = digests.find((digest) => digest !== '') ?? 'this image of Kiln'
   return refusal('not-admissible', `${what} may not start in any environment of this host`)
 }

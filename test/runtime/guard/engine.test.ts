@@ -46,6 +46,7 @@ const ledger = {
     return admitted
   },
   entered: async () => entered,
+  rehearsable: async () => [],
   content: async ({ digest, definition }: { digest: Digest; definition: Digest }) => ({
     imageId: imageIds.get(digest) ?? '',
     definition: host.definitions.get(definition)!,

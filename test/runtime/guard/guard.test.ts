@@ -2,7 +2,7 @@ import { pino } from 'pino'
 import { beforeEach, describe, expect, test } from 'vitest'
 import type { Entered } from '../../../src/domain/break-glass.ts'
 import type { Definition } from '../../../src/domain/definition.ts'
-import { digestOfHex } from '../../../src/domain/digest.ts'
+import { digestOfHex, type Digest } from '../../../src/domain/digest.ts'
 import { KilnError } from '../../../src/domain/error.ts'
 import { containerOptions } from '../../../src/runtime/container.ts'
 import { createGuard, type Admitted } from '../../../src/runtime/guard/guard.ts'
@@ -26,6 +26,7 @@ let images: Map<string, { id: string; references: readonly string[] }>
 let admitted: Admitted[]
 let entered: Entered[]
 let now: Date
+let rehearsed: Digest[]
 let definition: Definition
 let broken: 'engine' | 'ledger' | null
 
@@ -53,6 +54,7 @@ beforeEach(() => {
   broken = null
   entered = []
   now = new Date('2026-11-28T03:00:00Z')
+  rehearsed = []
   definition = { ...standard, secrets: { token: 'file:token' } }
   const [own, web] = [seen(), stranger()]
   containers = new Map([
@@ -93,6 +95,7 @@ function ask(method: string, uri: string, body: unknown = null): Promise<Verdict
       },
       admitted: async () => (out('ledger'), admitted),
       entered: async () => (out('ledger'), entered),
+      rehearsable: async () => (out('ledger'), rehearsed),
       content: async () => ({ definition, imageId }),
     },
     registryPort: 7401,
@@ -284,6 +287,10 @@ describe('a create of anything else', () => {
     expect(await make({ Image: 'unknown:1' }, 'web2')).toBe('allowed')
     expect(await make({ Image: 'hello:mine' }, 'web2')).toBe('allowed')
     expect(await make({ Image: 'hello:bad' }, 'web2')).toBe('not-admissible')
+    // A rollback target is started aside by the host, which is nobody else to the engine.
+    rehearsed = [other]
+    expect(await make({ Image: 'hello:bad' }, 'web2')).toBe('allowed')
+    rehearsed = []
     admitted = []
     expect(await make({ Image: 'hello:mine' }, 'web2')).toBe('not-admissible')
     expect(await make({ Image: imageId }, 'web2')).toBe('not-admissible')
