@@ -100,6 +100,8 @@ const forRehearsals: readonly string[] = ['planRehearsal', 'rehearse'] satisfies
   | keyof RehearsalPlans
   | keyof RehearsalActivities
 )[]
+/** A round of work rotates no key; test/main/rotation.test.ts kills a signer at each of them. */
+const withinRotations = ['key-made', 'roles-durable']
 const withinRehearsals = ['pulled', 'network', 'created', 'started', 'ready', 'ended']
 
 const notInEachRound: readonly string[] = [...unused, ...forForges, ...byHand, ...forRehearsals]
@@ -115,6 +117,7 @@ export const otherCrashPoints: readonly string[] = [
   ...notInEachRound.flatMap((name) => [`${name}.start`, `${name}.done`]),
   'runtime.secrets',
   ...withinRehearsals.map((name) => `rehearsal.${name}`),
+  ...withinRotations.map((name) => `signer.${name}`),
 ]
 
 export const crashPointProcesses = ['server', 'build', 'host', 'signer'] as const
