@@ -1,10 +1,10 @@
-import { ApplicationFailure, isCancellation, setHandler } from '@temporalio/workflow'
+import { ApplicationFailure, setHandler } from '@temporalio/workflow'
 import type { Digest } from '../src/domain/digest.ts'
 import type { Principal, Source } from '../src/domain/statement.ts'
 import type { FoundSource } from '../src/source/read-source.ts'
 import { builder, control } from './activities.ts'
 import { progressQuery } from './deliver-commit.ts'
-import { ended, failureOf, step, throwIfFailed, track, type Tracked } from './tracking.ts'
+import { carry, ended, step, track, type Tracked } from './tracking.ts'
 
 type Published = {
   app: string
@@ -24,47 +24,44 @@ export async function rebuildArtifact(input: RebuildInput): Promise<void> {
     requestedAt: input.requestedAt,
   })
   setHandler(progressQuery, () => operation)
-  operation.state = 'running'
-  try {
-    await control.authorizeWork({
-      principal: input.principal,
-      verb: 'rebuild',
-      resource: input.digest,
+  await carry(operation, () => buildAgain(operation, input))
+}
+
+async function buildAgain(operation: Tracked, input: RebuildInput): Promise<void> {
+  await control.authorizeWork({
+    principal: input.principal,
+    verb: 'rebuild',
+    resource: input.digest,
+  })
+  const record = await step(operation, 'read the record', () =>
+    control.readBuildRecord({ digest: input.digest }),
+  )
+  const found = await findRecorded(operation, record.source)
+  const build = `${record.build}-again-${input.id.slice(-8)}`
+  const { dependencies } = await step(operation, 'fetch dependencies', () =>
+    builder.fetchDependencies({ build, context: found.context, template: record.template }),
+  )
+  const built = await step(operation, 'build image', () =>
+    builder.buildImage({
+      build,
+      app: record.app,
+      context: found.context,
+      dependencies,
+      template: record.template,
+      source: { ...found.source, repository: record.source.repository },
+      useCache: false,
+      like: input.digest,
+    }),
+  )
+  await step(operation, 'compare', (note) => {
+    note(built.artifact)
+    return builder.compareArtifacts({
+      recorded: { artifact: input.digest, files: record.files },
+      rebuilt: { artifact: built.artifact, files: built.files },
     })
-    const record = await step(operation, 'read the record', () =>
-      control.readBuildRecord({ digest: input.digest }),
-    )
-    const found = await findRecorded(operation, record.source)
-    const build = `${record.build}-again-${input.id.slice(-8)}`
-    const { dependencies } = await step(operation, 'fetch dependencies', () =>
-      builder.fetchDependencies({ build, context: found.context, template: record.template }),
-    )
-    const built = await step(operation, 'build image', () =>
-      builder.buildImage({
-        build,
-        app: record.app,
-        context: found.context,
-        dependencies,
-        template: record.template,
-        source: { ...found.source, repository: record.source.repository },
-        useCache: false,
-        like: input.digest,
-      }),
-    )
-    await step(operation, 'compare', (note) => {
-      note(built.artifact)
-      return builder.compareArtifacts({
-        recorded: { artifact: input.digest, files: record.files },
-        rebuilt: { artifact: built.artifact, files: built.files },
-      })
-    })
-    if (record.bundles) await publishAgain(operation, { ...record, bundles: record.bundles }, built)
-    ended(operation, 'succeeded', { result: { digest: built.artifact, same: true } })
-  } catch (error) {
-    ended(operation, isCancellation(error) ? 'cancelled' : 'failed', { failure: failureOf(error) })
-    throwIfFailed(operation)
-    throw error
-  }
+  })
+  if (record.bundles) await publishAgain(operation, { ...record, bundles: record.bundles }, built)
+  ended(operation, 'succeeded', { result: { digest: built.artifact, same: true } })
 }
 
 /** What was collected is there again, with all that was said of it. */

@@ -1,9 +1,9 @@
-import { setHandler, isCancellation } from '@temporalio/workflow'
+import { setHandler } from '@temporalio/workflow'
 import type { EnvironmentName } from '../src/domain/name.ts'
 import type { Principal } from '../src/domain/statement.ts'
 import { control, hostActivities } from './activities.ts'
 import { progressQuery } from './deliver-commit.ts'
-import { ended, failureOf, step, throwIfFailed, track, type Tracked } from './tracking.ts'
+import { carry, ended, step, track, type Tracked } from './tracking.ts'
 
 export type RehearsalInput = {
   id: string
@@ -26,17 +26,10 @@ export async function rehearse(input: RehearsalInput): Promise<void> {
     requestedAt: input.requestedAt,
   })
   setHandler(progressQuery, () => operation)
-  operation.state = 'running'
-  try {
-    await carryThrough(operation, input)
-  } catch (error) {
-    ended(operation, isCancellation(error) ? 'cancelled' : 'failed', { failure: failureOf(error) })
-    throwIfFailed(operation)
-    throw error
-  }
+  await carry(operation, () => proveTarget(operation, input))
 }
 
-async function carryThrough(operation: Tracked, input: RehearsalInput): Promise<void> {
+async function proveTarget(operation: Tracked, input: RehearsalInput): Promise<void> {
   const { environment, host, id, principal } = input
   await control.authorizeWork({ principal, verb: 'rehearse', resource: environment })
   const plan = await step(operation, 'find the rollback target', () =>

@@ -2,6 +2,7 @@ import {
   ActivityFailure,
   ApplicationFailure,
   CancelledFailure,
+  isCancellation,
   TimeoutFailure,
 } from '@temporalio/workflow'
 import { isErrorCode } from '../src/domain/error.ts'
@@ -97,6 +98,18 @@ function isFailure(value: unknown): value is Failure {
     'message' in value &&
     'lines' in value
   )
+}
+
+/** Does an operation's work; what goes wrong ends the operation, and its workflow with the same words. */
+export async function carry(operation: Tracked, work: () => Promise<void>): Promise<void> {
+  operation.state = 'running'
+  try {
+    await work()
+  } catch (error) {
+    ended(operation, isCancellation(error) ? 'cancelled' : 'failed', { failure: failureOf(error) })
+    throwIfFailed(operation)
+    throw error
+  }
 }
 
 /** Ends a workflow as its operation ended, so that Temporal's own list says failed where Kiln's does. */
