@@ -1,5 +1,4 @@
 import { digestOfHex, hexOf, type Digest } from '../domain/digest.ts'
-import { KilnError } from '../domain/error.ts'
 import { mediaTypes, type Descriptor } from '../oci/image.ts'
 import { blobKey, type BlobStore } from '../store/blob-store.ts'
 import { contentOf, digestOfBytes, parseManifest, type ImageManifest } from './manifest.ts'
@@ -15,33 +14,21 @@ export function referrerMarker(subject: Digest, referrer: Digest): string {
 
 export type StoredManifest = { bytes: Uint8Array; manifest: ImageManifest }
 
-/** A repository's manifest, or undefined when the repository does not hold it. */
+/** `damaged`: the repository has it, and its bytes in the store are no longer what its digest says. */
+export type FoundManifest =
+  ({ kind: 'sound' } & StoredManifest) | { kind: 'damaged' } | { kind: 'none' }
+
+/** A repository's manifest. */
 export async function readManifest(
   store: BlobStore,
   repository: string,
   digest: Digest,
-): Promise<StoredManifest | undefined> {
-  if ((await store.size(manifestMarker(repository, digest))) === undefined) return undefined
+): Promise<FoundManifest> {
+  if ((await store.size(manifestMarker(repository, digest))) === undefined) return { kind: 'none' }
   const bytes = await store.get(blobKey(digest))
-  return bytes === undefined ? undefined : { bytes, manifest: parseManifest(bytes) }
-}
-
-/**
- * The same where many are looked through: one that was damaged in the store names nothing, and keeps
- * nobody from the others.
- */
-async function readSound(
-  store: BlobStore,
-  repository: string,
-  digest: Digest,
-): Promise<StoredManifest | undefined> {
-  try {
-    const stored = await readManifest(store, repository, digest)
-    return stored !== undefined && digestOfBytes(stored.bytes) === digest ? stored : undefined
-  } catch (error) {
-    if (error instanceof KilnError && error.code === 'invalid_image') return undefined
-    throw error
-  }
+  if (bytes === undefined) return { kind: 'none' }
+  if (digestOfBytes(bytes) !== digest) return { kind: 'damaged' }
+  return { kind: 'sound', bytes, manifest: parseManifest(bytes) }
 }
 
 /** Every manifest of a repository. */
@@ -63,10 +50,10 @@ export async function isReferenced(
 ): Promise<boolean> {
   for await (const digest of manifestsOf(store, repository)) {
     if (!admissible(digest)) continue
-    const stored = await readSound(store, repository, digest)
-    if (stored !== undefined && contentOf(stored.manifest).some((one) => one.digest === blob)) {
-      return true
-    }
+    const found = await readManifest(store, repository, digest)
+    // One that was damaged names nothing, and keeps nobody from the others.
+    if (found.kind !== 'sound') continue
+    if (contentOf(found.manifest).some((one) => one.digest === blob)) return true
   }
   return false
 }
@@ -81,8 +68,8 @@ export async function referrersOf(
   for await (const digest of digestsBelow(store, `referrers/${hexOf(subject)}/`)) found.push(digest)
   const descriptors: Descriptor[] = []
   for (const digest of found.toSorted()) {
-    const stored = await readSound(store, repository, digest)
-    if (stored !== undefined) descriptors.push(describe(digest, stored))
+    const stored = await readManifest(store, repository, digest)
+    if (stored.kind === 'sound') descriptors.push(describe(digest, stored))
   }
   return descriptors
 }

@@ -101,10 +101,27 @@ async function answerManifest(
     const descriptors = await referrersOf(store, name, reference.subject)
     if (descriptors.length > 0) return sendIndex(exchange, referrersIndex(descriptors))
   }
-  const stored =
-    reference.kind === 'digest' ? await readManifest(store, name, reference.digest) : undefined
-  if (stored === undefined) throw await unknownManifest(store, reference)
-  return sendBytes(exchange, stored.manifest.mediaType, stored.bytes)
+  if (reference.kind !== 'digest') throw await unknownManifest(store, reference)
+  const found = await readManifest(store, name, reference.digest)
+  switch (found.kind) {
+    case 'sound':
+      return sendBytes(exchange, found.manifest.mediaType, found.bytes)
+    case 'none':
+      throw await unknownManifest(store, reference)
+    case 'damaged':
+      exchange.request.log.error({ digest: reference.digest }, 'this manifest was damaged')
+      throw damagedManifest(reference.digest)
+  }
+}
+
+/** 404, since engines show nobody what a 5xx says. */
+function damagedManifest(digest: Digest): RegistryError {
+  const fix = '`kiln fsck` names what else is, docs/recovery.md brings it back'
+  return new RegistryError(
+    'MANIFEST_UNKNOWN',
+    404,
+    `${digest} was damaged in the store, its bytes have another digest: ${fix}`,
+  )
 }
 
 async function unknownManifest(

@@ -84,14 +84,21 @@ test('docker pulls by digest, the same bytes, and only with the right password',
 })
 
 test('docker refuses a layer, a config and a manifest that were tampered with', async () => {
-  for (const part of ['layer', 'config', 'digest'] as const) {
+  const refusals = [
+    { part: 'layer', flip: 1, says: /digest|verif|mismatch/ },
+    { part: 'config', flip: 1, says: /digest|verif|mismatch/ },
+    // A hex digit into another, and into a byte that is no text: the registry itself sees both.
+    { part: 'digest', flip: 1, says: /was damaged in the store/ },
+    { part: 'digest', flip: 0x80, says: /was damaged in the store/ },
+  ] as const
+  for (const { part, flip, says } of refusals) {
     const image = await publishImage(hand.store, 'hello', { hello: `${Math.random()}` })
     const file = join(hand.root, blobKey(image[part]))
     const bytes = Buffer.from((await hand.store.get(blobKey(image[part]))) ?? [])
-    bytes[bytes.length - 30] = (bytes[bytes.length - 30] ?? 0) ^ 1
+    bytes[bytes.length - 30] = (bytes[bytes.length - 30] ?? 0) ^ flip
     await chmod(file, 0o600)
     await writeFile(file, bytes)
-    await expect(pull(image.digest, 'reader')).rejects.toThrow(/digest|verif|mismatch/)
+    await expect(pull(image.digest, 'reader')).rejects.toThrow(says)
     await expect(
       docker.getImage(`127.0.0.1:${hand.port}/hello@${image.digest}`).inspect(),
     ).rejects.toMatchObject({ statusCode: 404 })
