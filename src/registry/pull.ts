@@ -1,5 +1,6 @@
 import { Readable } from 'node:stream'
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { Digest } from '../domain/digest.ts'
 import { mediaTypes } from '../oci/image.ts'
 import { blobKey, type BlobStore } from '../store/blob-store.ts'
 import { wasCollected } from '../store/collected.ts'
