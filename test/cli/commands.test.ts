@@ -3,11 +3,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Command } from 'commander'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Cli } from '../../src/cli/context.ts'
 import { createOutput } from '../../src/cli/output.ts'
 import { createProgram } from '../../src/cli/program.ts'
-import { jsonLines, kiln, kilnHere } from '../helpers/cli.ts'
+import { jsonLines, kiln, kilnForEach, kilnHere } from '../helpers/cli.ts'
 import { memoryPorts, secret, startTestApi, testDigest, testTarget } from '../helpers/api-ports.ts'
 
 /** Arguments with which each command does something; a command without a row here fails a test. */
@@ -110,32 +110,58 @@ test('every command that does something has an example here', () => {
   expect(acting.toSorted()).toEqual(Object.keys(examples).toSorted())
 })
 
-test.each(['', ...commands.map(({ path }) => path.join(' '))])(
-  'kiln %s --help needs no server, opens no socket and writes nothing',
-  async (command) => {
-    const preload = fileURLToPath(new URL('../fixtures/cli/no-sockets.mjs', import.meta.url))
-    const args = [...command.split(' ').filter((word) => word !== ''), '--help']
-    const { code, stdout, stderr } = await kiln(args, {
+const preload = fileURLToPath(new URL('../fixtures/cli/no-sockets.mjs', import.meta.url))
+const withHelp = (command: string) => [...command.split(' ').filter((one) => one !== ''), '--help']
+const all = ['', ...commands.map(({ path }) => path.join(' '))]
+
+describe('help, all of it in one process', () => {
+  let said: Awaited<ReturnType<typeof kilnForEach>>
+  beforeAll(async () => {
+    said = await kilnForEach(all.map(withHelp), {
       env: { HOME: empty },
       folder: empty,
       nodeOptions: ['--import', preload],
     })
-    expect(stderr).toBe('')
-    expect(code).toBe(0)
-    expect(stdout).toContain(`Usage: kiln${command === '' ? '' : ` ${command}`}`)
-    expect(await readdir(empty)).toEqual([])
-  },
-)
+  })
 
-test('the watch for sockets sees one', async () => {
-  const preload = fileURLToPath(new URL('../fixtures/cli/no-sockets.mjs', import.meta.url))
-  const { code } = await kiln(['environments'], { env, nodeOptions: ['--import', preload] })
-  expect(code).toBe(99)
+  test.each(all)(
+    'kiln %s --help needs no server, opens no socket and writes nothing',
+    (command) => {
+      const { code, stdout, stderr, files } = said[all.indexOf(command)] ?? {}
+      expect(stderr).toBe('')
+      expect(code).toBe(0)
+      expect(stdout).toContain(`Usage: kiln${command === '' ? '' : ` ${command}`}`)
+      expect(files).toEqual([])
+    },
+  )
 })
 
-test.each(acting)('kiln %s --json prints nothing but JSON, its version first', async (command) => {
-  const args = [...command.split(' '), ...(examples[command] ?? []), '--json']
-  const { code, stdout, stderr } = await kiln(args, { env, program: 'fake-machine' })
+test.each(['', 'promote'])('kiln %s --help by itself', async (command) => {
+  const { code, stdout, stderr } = await kiln(withHelp(command), {
+    env: { HOME: empty },
+    folder: empty,
+    nodeOptions: ['--import', preload],
+  })
+  expect(stderr).toBe('')
+  expect(code).toBe(0)
+  expect(stdout).toContain(`Usage: kiln${command === '' ? '' : ` ${command}`}`)
+  expect(await readdir(empty)).toEqual([])
+})
+
+test('the watch for sockets sees one', async () => {
+  const lines = [['--help'], ['environments'], ['--help']]
+  const said = await kilnForEach(lines, { env, nodeOptions: ['--import', preload] })
+  expect(said.map(({ code }) => code)).toEqual([99, 99])
+  expect(said[1]?.stderr).toContain('a socket')
+})
+
+const withJson = (command: string) => [
+  ...command.split(' '),
+  ...(examples[command] ?? []),
+  '--json',
+]
+
+function expectJson({ code, stdout, stderr }: Awaited<ReturnType<typeof kiln>>): void {
   expect(stderr).not.toContain('kiln: ')
   expect(code).toBe(0)
   const documents = jsonLines(stdout)
@@ -144,6 +170,25 @@ test.each(acting)('kiln %s --json prints nothing but JSON, its version first', a
     expect(Object.keys(document)[0]).toBe('version')
     expect(document['version']).toBe(1)
   }
+}
+
+describe('--json, all of it in one process', () => {
+  let said: Awaited<ReturnType<typeof kilnForEach>>
+  beforeAll(async () => {
+    said = await kilnForEach(acting.map(withJson), { env, program: 'fake-machine' })
+  })
+
+  test.each(acting)('kiln %s --json prints nothing but JSON, its version first', (command) => {
+    const one = said[acting.indexOf(command)]
+    expect(one).toBeDefined()
+    expectJson(one!)
+  })
+})
+
+test.each(['promote', 'follow'])('kiln %s --json by itself', async (command) => {
+  const said = await kiln(withJson(command), { env, program: 'fake-machine' })
+  expect(said.stdout).not.toBe('')
+  expectJson(said)
 })
 
 test.each(acting)('kiln %s, piped, has no escape sequence in it', async (command) => {

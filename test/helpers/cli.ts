@@ -10,6 +10,8 @@ import { memoryMachine } from './cli-machine.ts'
 const real = fileURLToPath(new URL('../../src/main/cli.ts', import.meta.url))
 /** The same program, with a machine in memory behind its local verbs. */
 const withFakeMachine = fileURLToPath(new URL('../fixtures/cli/program.ts', import.meta.url))
+/** Runs one of the two several times. */
+const each = fileURLToPath(new URL('../fixtures/cli/each.ts', import.meta.url))
 
 export type CliRun = {
   env?: Record<string, string>
@@ -24,14 +26,21 @@ export function childEnv(more: Record<string, string> = {}): Record<string, stri
   return { PATH: process.env['PATH'] ?? '', HOME: '/nonexistent', TERM: 'xterm', ...more }
 }
 
+function programOf({ program }: CliRun): string {
+  return program === 'fake-machine' ? withFakeMachine : real
+}
+
 export function argvOf(args: readonly string[], run: CliRun = {}): string[] {
-  const program = run.program === 'fake-machine' ? withFakeMachine : real
-  return [...(run.nodeOptions ?? []), program, ...args]
+  return [...(run.nodeOptions ?? []), programOf(run), ...args]
 }
 
 /** Starts the real program with pipes for all three streams. */
 export function startKiln(args: readonly string[], run: CliRun = {}) {
-  const child = spawn(process.execPath, argvOf(args, run), {
+  return started(argvOf(args, run), run)
+}
+
+function started(argv: readonly string[], run: CliRun) {
+  const child = spawn(process.execPath, argv, {
     env: childEnv(run.env),
     cwd: run.folder ?? process.cwd(),
     stdio: ['pipe', 'pipe', 'pipe'],
@@ -52,6 +61,23 @@ export function startKiln(args: readonly string[], run: CliRun = {}) {
 /** Runs it to its end. */
 export function kiln(args: readonly string[], run: CliRun = {}) {
   return startKiln(args, run).ended
+}
+
+/**
+ * Runs the program for each of these arguments, one after the other in one process: what each said, its exit code
+ * and the files that then lay in the working folder. After one that ends the process there are no more.
+ */
+export async function kilnForEach(lines: readonly (readonly string[])[], run: CliRun = {}) {
+  const argv = [...(run.nodeOptions ?? []), each, programOf(run), JSON.stringify(lines)]
+  const { code, stdout, stderr } = await started(argv, run).ended
+  const [said, talked] = [stdout.split('\u001E'), stderr.split('\u001E')]
+  const ends =
+    code === 0 ? (JSON.parse(said.pop() ?? '') as { code: number; files: string[] }[]) : []
+  return said.map((out, at) => ({
+    stdout: out,
+    stderr: talked[at] ?? '',
+    ...(ends[at] ?? { code, files: [] }),
+  }))
 }
 
 /** Each line of it as JSON; throws when one is not. */

@@ -326,13 +326,13 @@ function controlActivities({
   }
 }
 
-/** Looks again and again until `look` gives something. */
+/** Looks again and again until `look` gives something. Each look is a workflow query: often is dear, and no faster. */
 export async function until<T>(what: string, look: () => Promise<T | undefined>): Promise<T> {
   const end = Date.now() + 50_000
   for (;;) {
     const found = await look()
     if (found !== undefined) return found
     if (Date.now() > end) throw new Error(`never came true: ${what}`)
-    await new Promise((resolve) => setTimeout(resolve, 20))
+    await new Promise((resolve) => setTimeout(resolve, 80))
   }
 }
