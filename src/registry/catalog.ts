@@ -16,7 +16,9 @@ export type StoredManifest = { bytes: Uint8Array; manifest: ImageManifest }
 
 /** `damaged`: the repository has it, and its bytes in the store are no longer what its digest says. */
 export type FoundManifest =
-  ({ kind: 'sound' } & StoredManifest) | { kind: 'damaged' } | { kind: 'none' }
+  | ({ kind: 'sound' } & StoredManifest)
+  | { kind: 'damaged' }
+  | { kind: 'none' }
 
 /** A repository's manifest. */
 export async function readManifest(
