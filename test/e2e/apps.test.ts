@@ -8,13 +8,17 @@ import { changeGreeting, type Repository } from '../../scripts/demo/repository.t
 import type { Client } from '../../src/api/client.ts'
 import { startLoad } from '../helpers/load-client.ts'
 import { makeCertificate } from '../helpers/certificate.ts'
-import { run } from './command.ts'
+import { here } from './command.ts'
+import { paramsOf } from './by-api.ts'
 import { delivered, eventually, kilnAtHand, type KilnAtHand } from './kiln-at-hand.ts'
 import { onRecord } from './record.ts'
+import { monorepoStory } from './stories/monorepo.ts'
+import { privateForge, webhookStory, type Forge } from './stories/webhooks.ts'
 
 const shopHost = 'shop.example.test'
 let kiln: KilnAtHand
 let api: Client
+let forge: Forge
 let shop: Repository
 let cart: Repository
 let entrance: number
@@ -23,7 +27,8 @@ let certificates: string
 
 beforeAll(async () => {
   certificates = await mkdtemp(join(tmpdir(), 'kiln-certificates-'))
-  kiln = await kilnAtHand({ KILN_TLS_FOLDER: certificates })
+  forge = await privateForge()
+  kiln = await kilnAtHand({ KILN_TLS_FOLDER: certificates, ...forge.settings })
   const { both } = await makeCertificate([shopHost])
   await writeFile(join(certificates, `${shopHost}.pem`), both, { mode: 0o600 })
   entrance = Number(kiln.env['KILN_API_PORT']) + 6
@@ -36,6 +41,7 @@ beforeAll(async () => {
 
 afterAll(async () => {
   await kiln.remove()
+  await forge.close()
   await rm(certificates, { recursive: true, force: true })
 }, 120_000)
 
@@ -47,6 +53,7 @@ template: node-service
 environments:
   - name: dev
     resources: { memory: 96Mi, cpus: 0.5, pids: 64 }
+    config: { WORK_TIME: 10ms }
     stop: { grace: 2s, drain: 3s }
 ${more}  - name: prod
     resources: { memory: 96Mi, cpus: 0.5, pids: 64 }
@@ -121,10 +128,10 @@ test('two apps on one Kiln, by host and by path; a promotion of one loses no req
 }, 150_000)
 
 test('status and environments name the entrance, the routes and the certificate', async () => {
-  const status = await run(kiln, 'status')
+  const status = await here(kiln, 'status')
   expect(`${status.stdout}${status.stderr}`).toContain(`certificate ${shopHost}: valid until`)
   expect(`${status.stdout}${status.stderr}`).toContain(`entrance http://127.0.0.1:${entrance}`)
-  const environments = await run(kiln, 'environments')
+  const environments = await here(kiln, 'environments')
   expect(environments.stdout).toContain(`https://${shopHost}:${tlsPort}`)
 })
 
@@ -153,7 +160,7 @@ test('an instance that hangs is replaced, and its app goes on', async () => {
   const commit = await asApp(cart, 'cart', more)
   await delivered(api, cart, commit)
   await serves('cart/dev', commit)
-  const params = { app: 'cart', environment: 'dev' }
+  const params = paramsOf('cart/dev')
   const { running } = await api.environment({ params })
   const [hung, well] = running
   await execa('docker', ['kill', '--signal', 'STOP', hung?.id ?? ''])
@@ -168,3 +175,7 @@ test('an instance that hangs is replaced, and its app goes on', async () => {
     'unresponsive',
   ])
 }, 150_000)
+
+monorepoStory(() => kiln)
+
+webhookStory(() => ({ kiln, forge }))
