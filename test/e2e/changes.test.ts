@@ -1,15 +1,17 @@
 import { execa } from 'execa'
-import { readFile, writeFile } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { changeGreeting, type Repository } from '../../scripts/demo/repository.ts'
 import type { Client } from '../../src/api/client.ts'
 import { admissible } from '../../src/domain/ledger.ts'
 import { startLoad } from '../helpers/load-client.ts'
-import { run, work } from './command.ts'
-import { activeDigest, delivered, ended, eventually, kilnAtHand } from './kiln-at-hand.ts'
+import { activeInDev, edit, withCalmLoad } from './by-api.ts'
+import { here, work } from './command.ts'
+import { activeDigest, ended, kilnAtHand } from './kiln-at-hand.ts'
 import type { KilnAtHand } from './kiln-at-hand.ts'
 import { changesOf, containersOf, onRecord, standing } from './record.ts'
+import { refusalStory } from './stories/refusals.ts'
 
 let kiln: KilnAtHand
 let api: Client
@@ -21,21 +23,17 @@ beforeAll(async () => {
   await kiln.up()
   api = await kiln.api()
   repository = await kiln.repository()
-  first = await activeInDev(await repository.commit('first'))
+  await withCalmLoad(repository)
+  first = await activeInDev(api, repository, await repository.commit('first'))
 }, 180_000)
 
 afterAll(async () => {
   await kiln.remove()
 }, 120_000)
 
-/** Builds a commit and waits until its artifact serves in dev. */
-async function activeInDev(commit: string): Promise<string> {
-  const digest = String((await delivered(api, repository, commit)).result['digest'])
-  await eventually(`dev serves ${digest}`, 60, async () =>
-    (await activeDigest(api, 'hello/dev')) === digest ? true : undefined,
-  )
-  return digest
-}
+describe('what is refused before it is an artifact', () => {
+  refusalStory(() => ({ kiln, api, repository }))
+})
 
 describe('a refused change', () => {
   test('of a digest that the environment before has not proved is on record', async () => {
@@ -58,7 +56,7 @@ describe('a refused change', () => {
 
   test('back, where there is nothing to go back to, is on record', async () => {
     const before = await standing(kiln)
-    const said = await run(kiln, 'rollback', 'hello/dev', '--previous')
+    const said = await here(kiln, 'rollback', 'hello/dev', '--previous')
     expect(said.exitCode).toBe(5)
     expect(said.stderr).toContain('hello/dev has no earlier good artifact to return to')
     const { operation } = await api.rollback({
@@ -71,7 +69,7 @@ describe('a refused change', () => {
     const [refusal] = (await onRecord(kiln)).of('refusal').slice(-1)
     expect(refusal?.body).toMatchObject({ rule, change: operation.id })
     expect(await standing(kiln)).toEqual(before)
-    const silent = await run(kiln, 'rollback', 'hello/dev')
+    const silent = await here(kiln, 'rollback', 'hello/dev')
     expect(silent.exitCode).toBe(2)
     expect(silent.stderr).toContain('--previous')
   })
@@ -143,9 +141,11 @@ describe('the API', () => {
 test('an instance that never becomes ready: the old one never stops serving', async () => {
   const address = (await api.environment({ params: { app: 'hello', environment: 'dev' } })).address
   const before = await standing(kiln)
-  await change('server.js', (text) => text.replace('stopping ? 503 : 200', '503'))
-  await change('kiln.yaml', (text) => text.replace('stop:', 'start: { timeout: 2s }\n    stop:'))
-  const load = startLoad(String(address), { path: '/work', connections: 2, delayMs: 5 })
+  await edit(repository, 'server.js', (text) => text.replace('stopping ? 503 : 200', '503'))
+  await edit(repository, 'kiln.yaml', (text) =>
+    text.replace('stop:', 'start: { timeout: 2s }\n    stop:'),
+  )
+  const load = startLoad(String(address), { path: '/work', connections: 2 })
   const built = await work(
     kiln,
     'build',
@@ -185,16 +185,16 @@ test('an instance that never becomes ready: the old one never stops serving', as
   const after = await standing(kiln)
   expect(after.containers).toEqual(before.containers)
   expect(after.void).toBe(0)
-  const tile = await run(kiln, 'environments')
+  const tile = await here(kiln, 'environments')
   expect(tile.stdout).toContain('FAILED promotion: change_failed')
 })
 
 test('promotions at once: one after the other or superseded, each with exactly one outcome', async () => {
   await execa('git', ['checkout', '--quiet', 'HEAD^', '--', '.'], { cwd: repository.path })
   await changeGreeting(repository, 'second')
-  const second = await activeInDev(await repository.commit('second'))
+  const second = await activeInDev(api, repository, await repository.commit('second'))
   await changeGreeting(repository, 'third')
-  const third = await activeInDev(await repository.commit('third'))
+  const third = await activeInDev(api, repository, await repository.commit('third'))
   const before = (await changesOf(kiln, 'hello/dev')).length
   const wishes = [first, second, third, first, second, third]
   const answers = await Promise.all(
@@ -229,11 +229,11 @@ test('promotions at once: one after the other or superseded, each with exactly o
 test('what was denied leaves every environment: by replacement that loses no request, or it stops and alarms', async () => {
   await changeGreeting(repository, 'stolen')
   const back = await activeDigest(api, 'hello/dev')
-  const stolen = await activeInDev(await repository.commit('stolen'))
+  const stolen = await activeInDev(api, repository, await repository.commit('stolen'))
   expect((await work(kiln, 'promote', 'hello/test', stolen)).exitCode).toBe(0)
   const addressOf = async (environment: string) =>
     String((await api.environment({ params: { app: 'hello', environment } })).address)
-  const load = startLoad(await addressOf('dev'), { path: '/work', connections: 2, delayMs: 5 })
+  const load = startLoad(await addressOf('dev'), { path: '/work', connections: 2 })
   const { exitCode, operation } = await work(kiln, 'revoke', stolen, '--reason', 'key leaked')
   const { sent, failed, errors } = await load.stop()
   expect({ exitCode, failed, errors }).toEqual({ exitCode: 0, failed: 0, errors: [] })
@@ -253,13 +253,13 @@ test('what was denied leaves every environment: by replacement that loses no req
     [stolen, { reason: 'key leaked', requestedBy: 'token' }],
   ])
   expect(admissible(ledger, 'hello/test')).toEqual([])
-  expect((await run(kiln, 'status')).stderr).toContain('ALARM hello/test')
-  expect((await run(kiln, 'environments')).stdout).toContain('held by token')
-  expect((await run(kiln, 'history', 'hello')).stdout).toContain('DENIED by token: key leaked')
+  expect((await here(kiln, 'status')).stderr).toContain('ALARM hello/test')
+  expect((await here(kiln, 'environments')).stdout).toContain('held by token')
+  expect((await here(kiln, 'history', 'hello')).stdout).toContain('DENIED by token: key leaked')
   const again = await work(kiln, 'promote', 'hello/test', stolen)
   expect([again.exitCode, again.operation.result]).toEqual([5, { rule: 'denied' }])
   expect((await work(kiln, 'promote', 'hello/test', String(back))).exitCode).toBe(0)
-  expect((await run(kiln, 'status')).stderr).not.toContain('ALARM')
+  expect((await here(kiln, 'status')).stderr).not.toContain('ALARM')
 })
 
 /** What the registry answers the host and a reader about a manifest. */
@@ -274,11 +274,4 @@ async function pull(digest: string): Promise<Record<string, number>> {
     return [who, status] as const
   })
   return Object.fromEntries(await Promise.all(answers))
-}
-
-async function change(file: string, edit: (text: string) => string): Promise<void> {
-  const path = join(repository.path, file)
-  const text = await readFile(path, 'utf8')
-  expect(edit(text)).not.toBe(text)
-  await writeFile(path, edit(text))
 }
