@@ -4,10 +4,12 @@ import type { Client } from '../../src/api/client.ts'
 import { createDocker } from '../../src/docker/client.ts'
 import type { DriftCause } from '../../src/domain/statement.ts'
 import { startLoad, type LoadClient, type LoadReport } from '../helpers/load-client.ts'
-import { run, work } from './command.ts'
+import { here, run, work } from './command.ts'
+import { activeInDev, edit, promoted, withCalmLoad } from './by-api.ts'
 import { activeDigest, delivered, ended, eventually, kilnAtHand } from './kiln-at-hand.ts'
 import type { KilnAtHand } from './kiln-at-hand.ts'
 import { changesOf, containersOf, onRecord, type Container } from './record.ts'
+import { crashing, driftStory } from './stories/drift.ts'
 
 const docker = createDocker({ socketPath: '/var/run/docker.sock' })
 let kiln: KilnAtHand
@@ -18,12 +20,15 @@ let first: string
 let second: string
 
 beforeAll(async () => {
-  kiln = await kilnAtHand()
+  kiln = await kilnAtHand({ KILN_KEEP_HISTORIES: '3' })
   await kiln.up()
   api = await kiln.api()
   repository = await kiln.repository()
+  await withCalmLoad(repository)
+  // What a paused instance has under way is waited for as long as this.
+  await edit(repository, 'kiln.yaml', (text) => text.replaceAll('drain: 10s', 'drain: 3s'))
   first = await toDev('first')
-  for (const environment of ['test', 'prod']) await work(kiln, 'promote', environment, first)
+  for (const environment of ['test', 'prod']) await promoted(api, `hello/${environment}`, first)
   second = await toDev('second')
   address = String((await prod()).address)
 }, 240_000)
@@ -39,12 +44,7 @@ function prod() {
 /** A commit's artifact, active in dev. */
 async function toDev(message: string): Promise<string> {
   await changeGreeting(repository, message)
-  const built = await delivered(api, repository, await repository.commit(message))
-  const digest = String(built.result['digest'])
-  await eventually(`dev serves ${message}`, 60, async () =>
-    (await activeDigest(api, 'hello/dev')) === digest ? true : undefined,
-  )
-  return digest
+  return activeInDev(api, repository, await repository.commit(message))
 }
 
 async function inProd(): Promise<Container[]> {
@@ -71,7 +71,7 @@ async function whole(count: number): Promise<Container[]> {
 }
 
 function load(): LoadClient {
-  return startLoad(address, { path: '/work', connections: 2, delayMs: 2 })
+  return startLoad(address, { path: '/work', connections: 2 })
 }
 
 /** Requests sent now reach every instance, and none fails. */
@@ -79,7 +79,7 @@ async function servesAll(count: number): Promise<LoadReport> {
   const report = await startLoad(address, {
     path: '/work',
     connections: 4,
-    maxRequests: 200,
+    maxRequests: 100,
   }).stop()
   expect(report).toMatchObject({ failed: 0, errors: [] })
   expect(Object.keys(report.perInstance)).toHaveLength(count)
@@ -115,113 +115,145 @@ async function runInside(victim: Container): Promise<void> {
   await exec.start({ Detach: true })
 }
 
-describe('an instance of prod', () => {
-  type Case = {
-    /** On a busy machine the moment between two events is long enough to be seen by itself. */
-    causes: readonly DriftCause[]
-    what: string
-    /** What the record says was found. */
-    says?: string
-    tamper: (victim: Container) => Promise<unknown>
-  }
-  const cases: Case[] = [
-    { what: 'stopped', causes: ['stopped'], tamper: (one) => byId(one).stop({ t: 1 }) },
-    { what: 'removed', causes: ['removed'], tamper: (one) => byId(one).remove({ force: true }) },
-    {
-      what: 'restarted',
-      causes: ['restarted', 'stopped'],
-      tamper: (one) => byId(one).restart({ t: 1 }),
-    },
-    { what: 'paused', causes: ['paused'], tamper: (one) => byId(one).pause() },
-    {
-      what: 'exchanged for another digest',
-      causes: ['foreign'],
-      says: 'CapAdd is ["SYS_ADMIN"], not nothing',
-      tamper: impersonate,
-    },
-    {
-      what: 'joined to another network',
-      causes: ['network'],
-      says: '-other was added',
-      tamper: joinOther,
-    },
-    { what: 'entered by a process', causes: ['process'], says: ': node', tamper: runInside },
-    {
-      what: 'given a higher limit',
-      causes: ['settings'],
-      says: 'PidsLimit is 999, not 64',
-      tamper: (one) => byId(one).update({ PidsLimit: 999 }),
-    },
-  ]
+async function scaled(count: number): Promise<void> {
+  const traffic = load()
+  const { exitCode, operation } = await work(kiln, 'scale', 'prod', String(count))
+  expect({ exitCode, state: operation.state }).toEqual({ exitCode: 0, state: 'succeeded' })
+  expect(await traffic.stop()).toMatchObject({ failed: 0, errors: [] })
+  await whole(count)
+  await servesAll(count)
+  const [last] = (await changesOf(kiln, 'hello/prod')).slice(-1)
+  expect(last?.map((fact) => fact.kind)).toEqual(['change', 'activation'])
+  expect(last?.[0]?.body).toMatchObject({ changeKind: 'scale', instances: count })
+}
 
-  test.each(cases)(
-    '$what by hand is replaced, with the reason on record',
-    async ({ causes, says, tamper }) => {
-      const [victim, other] = await whole(2)
-      if (victim === undefined || other === undefined) throw new Error('prod has two instances')
-      const known = (await onRecord(kiln)).of('drift').length
-      const epoch = (await prod()).epoch
-      const traffic = load()
-      await tamper(victim)
-      await eventually('a replacement has ended', 60, async () => {
-        const now = await prod()
-        return now.epoch > epoch && now.open === null ? true : undefined
-      })
-      const after = await whole(2)
-      const { ok } = await traffic.stop()
-      expect(ok).toBeGreaterThan(0)
-      // The untouched one served on; the other is a new container.
-      expect(after.map((one) => one.id)).toContain(other.id)
-      expect(after.map((one) => one.id)).not.toContain(victim.id)
-      expect(new Set(after.map((one) => one.digest))).toEqual(new Set([first]))
-
-      const { ledger, of } = await onRecord(kiln)
-      const drifts = of('drift').slice(known)
-      expect(drifts.map(({ body }) => body.environment)).toContain('hello/prod')
-      const told = drifts.filter(({ body }) => body.instance === victim.name)
-      expect(
-        told.filter(({ body }) => causes.includes(body.cause) && body.found.includes(says ?? '')),
-      ).not.toEqual([])
-      // What is seen as two things is two changes, and the second may still run.
-      const [change, activation] =
-        (await changesOf(kiln, 'hello/prod')).findLast((facts) => facts.length > 1) ?? []
-      expect(change?.body).toMatchObject({ changeKind: 'replacement', requestedBy: 'kiln' })
-      expect(activation).toMatchObject({ kind: 'activation', body: { outcome: 'active' } })
-      expect(ledger.void.size).toBe(0)
-      await servesAll(2)
-      const row = await eventually('history says so', 30, async () => {
-        const [newest = ''] = (await run(kiln, 'history', 'prod', '--limit', '1')).stdout.split(
-          '\n',
-        )
-        return newest.includes('\treplacement\tactive\t') ? newest : undefined
-      })
-      expect(row).toContain(victim.name)
-    },
-  )
-})
-
-test('scale is a change without a key: more instances, and back', async () => {
+test('scale is a change without a key: more instances, up to as many as kiln.yaml allows', async () => {
   const { active } = await prod()
-  for (const count of [3, 2]) {
-    const traffic = load()
-    const { exitCode, operation } = await work(kiln, 'scale', 'prod', String(count))
-    expect({ exitCode, state: operation.state }).toEqual({ exitCode: 0, state: 'succeeded' })
-    expect(await traffic.stop()).toMatchObject({ failed: 0, errors: [] })
-    await whole(count)
-    await servesAll(count)
-    const [last] = (await changesOf(kiln, 'hello/prod')).slice(-1)
-    expect(last?.map((fact) => fact.kind)).toEqual(['change', 'activation'])
-    expect(last?.[0]?.body).toMatchObject({ changeKind: 'scale', instances: count })
-  }
+  await scaled(4)
   expect((await prod()).active).toEqual(active)
   const many = await work(kiln, 'scale', 'prod', '5')
   expect(many.exitCode).toBe(5)
   expect(many.operation.failure?.message).toContain('may have 2 to 4 instances, not 5')
 })
 
+describe('instances of prod', () => {
+  type Tampering = {
+    what: string
+    /** On a busy machine the moment between two events is long enough to be seen by itself. */
+    causes: readonly DriftCause[]
+    /** What the record says was found. */
+    says?: string
+    tamper: (victim: Container) => Promise<unknown>
+  }
+  /** Each is done to another instance, all at once; a fourth instance is left alone. */
+  const atOnce: readonly (readonly Tampering[])[] = [
+    [
+      { what: 'stopped', causes: ['stopped'], tamper: (one) => byId(one).stop({ t: 1 }) },
+      { what: 'removed', causes: ['removed'], tamper: (one) => byId(one).remove({ force: true }) },
+      { what: 'paused', causes: ['paused'], tamper: (one) => byId(one).pause() },
+    ],
+    [
+      {
+        what: 'restarted',
+        causes: ['restarted', 'stopped'],
+        tamper: (one) => byId(one).restart({ t: 1 }),
+      },
+      {
+        what: 'exchanged for another digest',
+        causes: ['foreign'],
+        says: 'CapAdd is ["SYS_ADMIN"], not nothing',
+        tamper: impersonate,
+      },
+      {
+        what: 'entered by a process',
+        causes: ['process'],
+        says: ': node',
+        tamper: runInside,
+      },
+    ],
+    [
+      {
+        what: 'joined to another network',
+        causes: ['network'],
+        says: '-other was added',
+        tamper: joinOther,
+      },
+      {
+        what: 'given a higher limit',
+        causes: ['settings'],
+        says: 'PidsLimit is 999, not 64',
+        tamper: (one) => byId(one).update({ PidsLimit: 999 }),
+      },
+    ],
+  ]
+  const cases = atOnce.map((tamperings) => ({
+    what: tamperings.map((one) => one.what).join(' / '),
+    tamperings,
+  }))
+
+  test.each(cases)(
+    '$what by hand are replaced, each with its own reason on record',
+    async ({ tamperings }) => {
+      const instances = await whole(4)
+      const victims = instances.slice(0, tamperings.length)
+      const others = instances.slice(tamperings.length).map(({ id }) => id)
+      const known = (await onRecord(kiln)).of('drift').length
+      const changes = (await changesOf(kiln, 'hello/prod')).length
+      const traffic = load()
+      await Promise.all(victims.map(async (victim, index) => tamperings[index]?.tamper(victim)))
+      const replaced = await eventually('every one is replaced', 60, async () => {
+        const { open, running } = await prod()
+        const ids = running.map(({ id }) => id)
+        const old = victims.some(({ id }) => ids.includes(id))
+        return open === null && !old ? ids : undefined
+      })
+      expect(replaced).toHaveLength(4)
+      const after = (await whole(4)).map(({ id }) => id)
+      const { ok } = await traffic.stop()
+      expect(ok).toBeGreaterThan(0)
+      // The untouched ones served on; the others are new containers.
+      expect(after).toEqual(expect.arrayContaining(others))
+      for (const { id } of victims) expect(after).not.toContain(id)
+      const digests = (await inProd()).map((one) => one.digest)
+      expect(new Set(digests)).toEqual(new Set([first]))
+
+      const { ledger, of } = await onRecord(kiln)
+      const drifts = of('drift').slice(known)
+      for (const [index, { causes, says = '' }] of tamperings.entries()) {
+        const told = drifts.filter(({ body }) => body.instance === victims[index]?.name)
+        expect(told.map(({ body }) => body.environment)).toContain('hello/prod')
+        expect(
+          told.filter(({ body }) => causes.includes(body.cause) && body.found.includes(says)),
+        ).not.toEqual([])
+      }
+      // What is seen at two times is two changes, and the last may still run.
+      const made = (await changesOf(kiln, 'hello/prod')).slice(changes)
+      for (const [change] of made)
+        expect(change?.body).toMatchObject({ changeKind: 'replacement', requestedBy: 'kiln' })
+      const [, activation] = made.findLast((facts) => facts.length > 1) ?? []
+      expect(activation).toMatchObject({ kind: 'activation', body: { outcome: 'active' } })
+      expect(ledger.void.size).toBe(0)
+      await servesAll(4)
+      const row = await eventually('history says so', 30, async () => {
+        const [newest = ''] = (await here(kiln, 'history', 'prod', '--limit', '1')).stdout.split(
+          '\n',
+        )
+        return newest.includes('\treplacement\tactive\t') ? newest : undefined
+      })
+      expect(victims.some(({ name }) => row.includes(name))).toBe(true)
+    },
+  )
+})
+
+test('scale back: fewer instances of the same artifact', async () => {
+  const { active } = await prod()
+  await scaled(2)
+  expect((await prod()).active).toEqual(active)
+})
+
 test('a rollback stays rolled back until it is released, and history says who and why', async () => {
-  await work(kiln, 'promote', 'test', second)
-  await work(kiln, 'promote', 'prod', second)
+  await promoted(api, 'hello/test', second)
+  await promoted(api, 'hello/prod', second)
   const back = await work(kiln, 'rollback', 'prod', '--previous', '--reason', 'it answers nonsense')
   expect(back).toMatchObject({ exitCode: 0, operation: { state: 'succeeded' } })
   expect(await activeDigest(api, 'hello/prod')).toBe(first)
@@ -243,13 +275,17 @@ test('a rollback stays rolled back until it is released, and history says who an
   const refused = await ended(api, { id: String(built.result['change']) })
   expect(refused).toMatchObject({ state: 'refused', result: { rule: 'held' } })
   expect(await activeDigest(api, 'hello/dev')).toBe(first)
-  expect((await run(kiln, 'environments')).stdout).toMatch(/^hello\/dev\t.*held by token/m)
+  expect((await here(kiln, 'environments')).stdout).toMatch(/^hello\/dev\t.*held by token/m)
 
   expect((await work(kiln, 'release', 'dev', '--reason', 'mended')).exitCode).toBe(0)
   expect((await work(kiln, 'release', 'dev')).exitCode).toBe(5)
+  // The next one arrives, and is what the story below is about.
+  await crashing(repository)
   await toDev('fourth')
   const { of } = await onRecord(kiln)
   expect(of('release').map((fact) => fact.body)).toMatchObject([
     { environment: 'hello/dev', reason: 'mended', requestedBy: 'token' },
   ])
 })
+
+driftStory(() => ({ kiln, api, good: first }))
