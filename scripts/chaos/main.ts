@@ -85,7 +85,7 @@ async function disturb(running: Running, minutes: number): Promise<void> {
     const before = (part: number) => () => Date.now() > end - part * minutes * 60_000
     const matrix = { points, lanes: ways, passes, say }
     await runMatrix({ ...matrix, cases: ownCases, over: before(0.3) }, progress)
-    await byChance(running, Math.min(end, Date.now() + minutes * 12_000))
+    await byChance(running, Math.min(end, Date.now() + minutes * 6_000))
     await runMatrix({ ...matrix, cases: ownCases, over: before(0) }, progress)
     await runMatrix({ ...matrix, cases: otherCases, over: before(0) }, progress)
   } finally {

@@ -93,10 +93,8 @@ const short: readonly (readonly [
       'ledger.bundle-stored',
       'ledger.head-swapped',
       'signer.signed',
-      'sealArtifact.done',
       'startInstances.done',
       'edge.added',
-      'ledger.tiles-stored@host',
     ],
   ],
   [
@@ -105,7 +103,6 @@ const short: readonly (readonly [
     [
       'edge.drained',
       'stopInstances.done',
-      'signer.checkpoint-durable',
       'recordActivation.done',
       'edge.drained@server',
     ],

@@ -189,35 +189,43 @@ async function wipeProcess(name: string, folder: string): Promise<void> {
   )
 }
 
-test.each([
-  { what: 'Docker, its images too,', wipe: wipeEngine, replaced: true },
-  { what: 'Temporal', wipe: () => wipeProcess('temporal', 'temporal'), replaced: false },
-  { what: 'PGlite', wipe: () => wipeProcess('server', 'index'), replaced: false },
-  { what: 'HAProxy', wipe: () => wipeProcess('haproxy', 'edge'), replaced: false },
-])('$what alone is wiped while Kiln runs: everything serves again', async ({ wipe, replaced }) => {
-  const before = await allServe()
-  await wipe()
-  const after = await eventually('it serves again', 120, async () => {
-    const now = await serving().catch(() => undefined)
-    const other = now?.every((one, n) => one.instance !== before[n]?.instance)
-    return !replaced || other === true ? now : undefined
-  })
-  expect(seen(after)).toEqual(seen(before))
-  // Work goes on, through its workflow, as far as the ledger: it is active there already.
+/** Work goes on, through its workflow, as far as the ledger: it is active there already. */
+async function promotes({ digest }: Serving): Promise<void> {
   await eventually('a promotion ends', 60, () =>
-    promoted('test', String(before[0]?.digest)).then(
+    promoted('test', digest).then(
       () => true,
       () => undefined,
     ),
   )
+}
+
+test('Docker, its images too, is wiped while Kiln runs: everything serves again', async () => {
+  const before = await allServe()
+  await wipeEngine()
+  const after = await eventually('it serves again', 120, async () => {
+    const now = await serving().catch(() => undefined)
+    return now?.every((one, n) => one.instance !== before[n]?.instance) === true ? now : undefined
+  })
+  expect(seen(after)).toEqual(seen(before))
+  await promotes(after[0] as Serving)
 })
 
-test('the next commit of a watched repository is delivered after Temporal lost all it knew', async () => {
-  const [before] = (await api.watches({})).items
-  await wipeProcess('temporal', 'temporal')
+test('Temporal, PGlite and HAProxy lose all they knew at once: all serves, and the next commit is delivered', async () => {
+  const before = await allServe()
+  const [watch] = (await api.watches({})).items
+  await Promise.all([
+    wipeProcess('temporal', 'temporal'),
+    wipeProcess('server', 'index'),
+    wipeProcess('haproxy', 'edge'),
+  ])
+  const after = await allServe()
+  // Not one instance was replaced for it.
+  expect(after.map(({ instance }) => instance)).toEqual(before.map(({ instance }) => instance))
+  expect(seen(after)).toEqual(seen(before))
+  await promotes(after[0] as Serving)
   await watchDelivers('after Temporal was wiped')
   expect((await api.watches({})).items).toMatchObject([
-    { id: before?.id, since: before?.since, failure: null },
+    { id: watch?.id, since: watch?.since, failure: null },
   ])
 })
 
