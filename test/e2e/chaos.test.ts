@@ -100,12 +100,7 @@ const short: readonly (readonly [
   [
     'a rollback and its release, and the second promotion of another app,',
     () => Promise.all([work.ways.rollback().then(work.ways.release), other.ways.promote()]),
-    [
-      'edge.drained',
-      'stopInstances.done',
-      'recordActivation.done',
-      'edge.drained@server',
-    ],
+    ['edge.drained', 'stopInstances.done', 'recordActivation.done', 'edge.drained@server'],
   ],
 ]
 
