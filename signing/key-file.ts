@@ -1,17 +1,29 @@
 import { createPrivateKey, createPublicKey, type KeyObject } from 'node:crypto'
 import { KilnError } from '../src/domain/error.ts'
 import { toBase64 } from './base64.ts'
-import { spkiOf } from './public-key.ts'
+import { publicKeyOf, spkiOf } from './public-key.ts'
 
 /**
- * A private key as its file holds it: PKCS#8 PEM; or, under a passphrase, encrypted PKCS#8 PEM and after it
- * the public half, which tells without the passphrase which key it is.
+ * What a key's file holds: PKCS#8 PEM; or, under a passphrase, encrypted PKCS#8 PEM; or where the private half
+ * is in AWS's KMS. After the latter two stands the public half, which tells which key it is.
  */
 export function encodeKey(key: KeyObject, passphrase: string | null): string {
   if (passphrase === null) return String(key.export({ format: 'pem', type: 'pkcs8' }))
   const sealed = key.export({ format: 'pem', type: 'pkcs8', cipher: 'aes-256-cbc', passphrase })
-  const half = createPublicKey(key).export({ format: 'pem', type: 'spki' })
-  return `${String(sealed)}${String(half)}`
+  return `${String(sealed)}${halfPem(createPublicKey(key))}`
+}
+
+export function encodeReference(arn: string, publicKey: Uint8Array): string {
+  return `aws-kms: ${arn}\n${halfPem(publicKeyOf(publicKey))}`
+}
+
+function halfPem(key: KeyObject): string {
+  return String(key.export({ format: 'pem', type: 'spki' }))
+}
+
+/** The ARN of a key in a KMS; null for a private half that stands in the file. */
+export function referenceIn(content: string): string | null {
+  return /^aws-kms: (\S+)\n/.exec(content)?.[1] ?? null
 }
 
 export function isEncrypted(content: string): boolean {
@@ -36,7 +48,7 @@ export function decodeKey(content: string, passphrase: string | null, place: str
 export function publicHalf(content: string): string | null {
   const [half] = /-----BEGIN PUBLIC KEY-----[^-]+-----END PUBLIC KEY-----/.exec(content) ?? []
   try {
-    return toBase64(spkiOf(createPublicKey(isEncrypted(content) ? (half ?? '') : content)))
+    return toBase64(spkiOf(createPublicKey(half ?? content)))
   } catch {
     return null
   }

@@ -13,10 +13,12 @@ import {
   nextFileOf,
   openKeys,
   placeKeyFile,
-  readPem,
+  readSigningKey,
   trustRootOf,
+  type KeyAccess,
 } from './keys.ts'
-import { localKey, type SigningKey } from './signing-key.ts'
+import { encodeReference } from './key-file.ts'
+import type { PlacedKey, SigningKey } from './signing-key.ts'
 import { startHistory, type RoleHistory } from './role-history.ts'
 import { checkTrustRoot, currentKey, trustRootSchema } from './trust.ts'
 
@@ -38,8 +40,13 @@ export type KeyFolder = {
   history: () => RoleHistory
   /** The role's current key. Throws `refused` when its private half is not here. */
   keyOf: (role: Role) => SigningKey
-  /** The key that shall follow the role's, durable; the same one until the log has named it. */
-  next: (role: Role) => Promise<SigningKey>
+  /**
+   * The key that shall follow the role's, durable; the same one until the log has named it. `kms`: the ARN of a
+   * key in AWS's KMS, null for a new one of one's own. Throws as `Kms.find` does, `refused` when another waits.
+   */
+  next: (role: Role, kms: string | null) => Promise<SigningKey>
+  /** Where the private halves of the roles' keys are. */
+  places: () => PlacedKey[]
   /** The key that waits, if there is one. */
   waiting: (role: Role) => SigningKey | undefined
   /** From now on keys sign as the history says; the private half of a key that was followed is gone. */
@@ -50,17 +57,16 @@ export type KeyFolder = {
 export async function openKeyFolder(options: {
   directory: string
   origin: string
-  /** Of the key files; null: they are not encrypted, and new ones are not. */
-  passphrase: string | null
+  access: KeyAccess
   crashPoint: (name: string) => void
 }): Promise<KeyFolder> {
-  const { directory, origin, passphrase, crashPoint } = options
-  const { log, roles: own } = await openKeys(directory, origin, passphrase)
+  const { directory, origin, access, crashPoint } = options
+  const { log, roles: own } = await openKeys(directory, origin, access)
   const current = new Map<Role, SigningKey>(Object.entries(own) as [Role, SigningKey][])
   const waiting = new Map<Role, SigningKey>()
   for (const role of roles) {
     const path = join(directory, nextFileOf(role))
-    if (await exists(path)) waiting.set(role, localKey(await readPem(path, passphrase)))
+    if (await exists(path)) waiting.set(role, await readSigningKey(path, access))
   }
   let history =
     (await readState(directory)) ?? startHistory(trustRootOf({ log, roles: own }, origin))
@@ -79,6 +85,11 @@ export async function openKeyFolder(options: {
   return {
     log,
     history: () => history,
+    places: () =>
+      [...current.values()].map(({ publicKey, place }) => ({
+        keyHint: keyHintOf(publicKey),
+        place,
+      })),
     waiting: (role) => waiting.get(role),
     keyOf(role) {
       const key = current.get(role)
@@ -86,12 +97,13 @@ export async function openKeyFolder(options: {
       if (key !== undefined && keyHint === keyHintOf(key.publicKey)) return key
       throw notHere(role)
     },
-    async next(role) {
+    async next(role, kms) {
       const made = waiting.get(role)
-      if (made !== undefined) return made
-      await placeKeyFile(directory, { name: nextFileOf(role), content: newRolePem(passphrase) })
+      if (made !== undefined) return demandWanted(made, role, kms)
+      const name = nextFileOf(role)
+      await placeKeyFile(directory, { name, content: await newKeyFile(access, kms) })
       crashPoint('signer.key-made')
-      const key = localKey(await readPem(join(directory, nextFileOf(role)), passphrase))
+      const key = await readSigningKey(join(directory, name), access)
       waiting.set(role, key)
       return key
     },
@@ -103,6 +115,21 @@ export async function openKeyFolder(options: {
       await promoteNamed()
     },
   }
+}
+
+async function newKeyFile({ passphrase, kms }: KeyAccess, arn: string | null): Promise<string> {
+  if (arn === null) return newRolePem(passphrase)
+  const { publicKey } = await (await kms()).find(arn)
+  return encodeReference(arn, publicKey)
+}
+
+/** A list that names the waiting key may be signed already: it is not replaced before the log says so. */
+function demandWanted(waiting: SigningKey, role: Role, kms: string | null): SigningKey {
+  if (kms === null || (waiting.place.kind === 'kms' && waiting.place.arn === kms)) return waiting
+  throw new KilnError('refused', `another key waits already to follow the ${role} key`, {
+    place: `${role} key`,
+    fix: `kiln signing rotate ${role}, without --kms, ends that rotation; then ask for this one again`,
+  })
 }
 
 /** As after a restore of a backup that is older than the last rotation. Nobody but the root can name a new root. */

@@ -5,36 +5,54 @@ import { KilnError } from '../src/domain/error.ts'
 import { roles, type Role } from '../src/domain/role.ts'
 import { toBase64 } from './base64.ts'
 import { encodeState, stateFile, type SignedCheckpoint } from './checkpoint-state.ts'
-import { decodeKey, encodeKey, isEncrypted, publicHalf } from './key-file.ts'
+import { decodeKey, encodeKey, isEncrypted, publicHalf, referenceIn } from './key-file.ts'
+import type { Kms } from './kms-key.ts'
 import { keyHintOf, spkiOf } from './public-key.ts'
 import { localKey, type SigningKey } from './signing-key.ts'
-import { currentKey, type TrustRoot } from './trust.ts'
+import { currentKey, derOf, type TrustRoot } from './trust.ts'
 
 /** The signing keys of a new log; their private halves never leave the signer's process. */
 export type SignerKeys = { roles: Readonly<Record<Role, SigningKey>>; log: KeyObject }
 
 export const keyNames = [...roles, 'log'] as const
 
+/** Key files as they are made where nobody says otherwise: not encrypted, and none in a KMS. */
+export const inTheClear: KeyAccess = {
+  passphrase: null,
+  kms: () =>
+    Promise.reject(new KilnError('prerequisite_missing', 'a key is in KMS, and no KMS is known')),
+}
+
+/** What it takes to open the key files. */
+export type KeyAccess = {
+  /** Null: they are not encrypted, and new ones are not. */
+  passphrase: string | null
+  /** Asked for when a file names a key in AWS's KMS. */
+  kms: () => Promise<Kms>
+}
+
 /**
  * Reads the signing keys, or makes them on the first start: one folder, 0700, that comes into being
  * whole with every key (PKCS8 PEM, 0600, encrypted where a passphrase is given) and the empty checkpoint
  * state, and is never overwritten. Throws `prerequisite_missing` when a key is missing, unreadable, open to
- * other users or under another passphrase.
+ * other users or under another passphrase. Nothing is asked of a KMS before its key signs.
  */
 export async function openKeys(
   directory: string,
   origin: string,
-  passphrase: string | null,
+  access: KeyAccess = inTheClear,
 ): Promise<SignerKeys> {
+  const { passphrase } = access
   if (!(await exists(join(directory, fileOf('log'))))) {
     await createKeys(directory, { origin, passphrase })
   }
   await checkClosed(directory)
-  const read = (name: Role | 'log') => readPem(join(directory, fileOf(name)), passphrase)
   const entries = await Promise.all(
-    roles.map(async (role) => [role, localKey(await read(role))] as const),
+    roles.map(
+      async (role) => [role, await readSigningKey(join(directory, fileOf(role)), access)] as const,
+    ),
   )
-  const log = await read('log')
+  const log = await readPem(join(directory, fileOf('log')), passphrase)
   return { roles: Object.fromEntries(entries) as Record<Role, SigningKey>, log }
 }
 
@@ -85,8 +103,10 @@ export async function encryptKeys(directory: string, passphrase: string): Promis
   const encrypted: string[] = []
   for (const name of names) {
     const path = join(directory, name)
+    const content = await readFile(path, 'utf8')
+    if (referenceIn(content) !== null) continue
     const key = await readPem(path, passphrase)
-    if (isEncrypted(await readFile(path, 'utf8'))) continue
+    if (isEncrypted(content)) continue
     await placeKeyFile(directory, { name, content: encodeKey(key, passphrase) })
     encrypted.push(name)
   }
@@ -189,7 +209,23 @@ export async function exists(path: string): Promise<boolean> {
   )
 }
 
-export async function readPem(path: string, passphrase: string | null): Promise<KeyObject> {
+export async function readSigningKey(
+  path: string,
+  { passphrase, kms }: KeyAccess,
+): Promise<SigningKey> {
+  await checkClosed(path)
+  const content = await readFile(path, 'utf8')
+  const arn = referenceIn(content)
+  if (arn === null) {
+    const kind = isEncrypted(content) ? 'encrypted-file' : 'file'
+    return localKey(decodeKey(content, passphrase, path), kind)
+  }
+  const half = publicHalf(content)
+  if (half === null) throw refused(`${path} names a key in a KMS, and not its public half`)
+  return (await kms()).pinned(arn, derOf(half))
+}
+
+async function readPem(path: string, passphrase: string | null): Promise<KeyObject> {
   await checkClosed(path)
   return decodeKey(await readFile(path, 'utf8'), passphrase, path)
 }

@@ -10,6 +10,7 @@ import {
   type SignedCheckpoint,
 } from './checkpoint-state.ts'
 import type { Freshness } from './freshness.ts'
+import { placedKeySchema, type KeyPlace } from './signing-key.ts'
 import { maxRequestBytes, type Signable } from './statement.ts'
 import { buildStatement } from './statements.ts'
 import { derOf } from './trust.ts'
@@ -30,8 +31,13 @@ export type SignerClient = {
   rolesAt: () => Promise<number>
   /** Tells the signer of a list of roles in the log, in log order; from then on it signs by it. */
   takeRoles: (bundle: LoggedBundle) => Promise<void>
-  /** The public half (SPKI, DER) of the key that shall follow a role's, made when there is none; asked again, the same. */
-  nextKey: (role: Role) => Promise<Uint8Array>
+  /**
+   * The public half (SPKI, DER) of the key that shall follow a role's, made when there is none; asked again, the
+   * same. `kms`: the ARN of the key in AWS's KMS that shall be it.
+   */
+  nextKey: (role: Role, kms: string | null) => Promise<Uint8Array>
+  /** Where the private halves of the roles' keys are, by the hint of the public one. */
+  keyPlaces: () => Promise<ReadonlyMap<string, KeyPlace>>
   /** Resolves when the signer answers and signs for this origin. */
   health: () => Promise<void>
 }
@@ -51,9 +57,15 @@ const answerSchema = z.discriminatedUnion('kind', [
 const stateSchema = z.strictObject({ last: signedCheckpointSchema.nullable() })
 const healthSchema = z.strictObject({ status: z.literal('ok'), origin: z.string() })
 const rolesSchema = z.object({ at: z.int() })
+const placesSchema = z.array(placedKeySchema)
 const nextSchema = z.strictObject({ publicKey: z.base64() })
 const errorSchema = z.object({
-  error: z.object({ code: z.string(), message: z.string(), place: z.string().nullable() }),
+  error: z.object({
+    code: z.string(),
+    message: z.string(),
+    place: z.string().nullable(),
+    fix: z.string().nullable(),
+  }),
 })
 
 export function signerClient(address: SignerAddress): SignerClient {
@@ -79,10 +91,13 @@ export function signerClient(address: SignerAddress): SignerClient {
     async takeRoles(bundle) {
       await call(address, 'POST /roles', bundle)
     },
-    async nextKey(role) {
-      return derOf(
-        understood(nextSchema, await call(address, 'POST /next-key', { role })).publicKey,
-      )
+    async nextKey(role, kms) {
+      const answer = await call(address, 'POST /next-key', { role, kms })
+      return derOf(understood(nextSchema, answer).publicKey)
+    },
+    async keyPlaces() {
+      const answer = understood(placesSchema, await call(address, 'GET /keys'))
+      return new Map(answer.map(({ keyHint, place }) => [keyHint, place]))
     },
     async health() {
       const health = understood(healthSchema, await call(address, 'GET /health'))
@@ -119,8 +134,11 @@ async function call(address: SignerAddress, line: string, body?: object): Promis
   if (!told.success || !isErrorCode(told.data.error.code)) {
     throw new KilnError('signer_unavailable', `the signer answered ${answered.status}`)
   }
-  const { code, message, place } = told.data.error
-  throw new KilnError(code, message, place === null ? {} : { place })
+  const { code, message, place, fix } = told.data.error
+  throw new KilnError(code, message, {
+    ...(place === null ? {} : { place }),
+    ...(fix === null ? {} : { fix }),
+  })
 }
 
 function jsonOf(text: string): unknown {

@@ -14,8 +14,8 @@ export type SignerServer = { readonly trust: TrustRoot; close: () => Promise<voi
 /**
  * The signer's process: HTTP on a Unix socket that only its own user can open (0600).
  * `POST /sign {kind, statement}`, `POST /checkpoint {origin, size, root, proof}`,
- * `POST /freshness {time, checkpoint, epochs}`, `GET /state`, `GET /roles`, `POST /roles <bundle>`,
- * `POST /next-key {role}`, `GET /health`. Resolves when it answers; throws `already_running` when another signer has the keys.
+ * `POST /freshness {time, checkpoint, epochs}`, `GET /state`, `GET /roles`, `POST /roles <bundle>`, `GET /keys`,
+ * `POST /next-key {role, kms}`, `GET /health`. Resolves when it answers; throws `already_running` when another signer has the keys.
  */
 export async function startSigner(
   options: SignerOptions & { socket: string; logger: Logger },
@@ -76,7 +76,8 @@ async function answer(
     if (told !== error) context.logger.error({ name: nameOf(error) }, 'a request failed')
     else context.logger.warn({ code: told.code, place: told.place }, told.message)
     status = errors[told.code].http
-    body = { error: { code: told.code, message: told.message, place: told.place ?? null } }
+    const { code, message, place = null, fix = null } = told
+    body = { error: { code, message, place, fix } }
   }
   const bytes = Buffer.from(JSON.stringify(body))
   response
@@ -108,6 +109,8 @@ async function route({ signer, logger }: Context, request: IncomingMessage): Pro
     }
     case 'GET /roles':
       return signer.history()
+    case 'GET /keys':
+      return signer.places()
     case 'POST /roles': {
       const { at, trust } = await signer.takeRoles(await readJson(request))
       logger.info({ at, keys: trust.roles.length }, 'the list of roles in the log')

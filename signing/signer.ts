@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { KilnError } from '../src/domain/error.ts'
+import { keyArn } from '../src/domain/key-arn.ts'
 import { roleOf, roles } from '../src/domain/role.ts'
 import type { FactKind } from '../src/domain/statement.ts'
 import { toBase64 } from './base64.ts'
@@ -9,6 +10,7 @@ import { openCheckpointSigner, type CheckpointAnswer } from './checkpoint-signer
 import { checkpointRequestSchema, type SignedCheckpoint } from './checkpoint-state.ts'
 import { freshnessBytes, freshnessSchema } from './freshness.ts'
 import { openKeyFolder, type KeyFolder } from './key-folder.ts'
+import { inTheClear, type KeyAccess } from './keys.ts'
 import { keyHintOf } from './public-key.ts'
 import { demandNext, takeRoles, type RoleHistory } from './role-history.ts'
 import { signPayload } from './sign.ts'
@@ -36,6 +38,8 @@ export type Signer = {
   lastCheckpoint: () => SignedCheckpoint | null
   /** The public half of the key that shall follow a role's: SPKI, DER, base64. Asked again, the same. */
   nextKey: (request: unknown) => Promise<{ publicKey: string }>
+  /** Where the private halves of the roles' keys are. */
+  places: KeyFolder['places']
   /** Takes a list of roles from the log, with its proof; one that is known already changes nothing. */
   takeRoles: (bundle: unknown) => Promise<RoleHistory>
   close: () => void
@@ -45,8 +49,8 @@ export type SignerOptions = {
   /** The keys folder; made on the first start. */
   directory: string
   origin: string
-  /** Of the key files; left out: they are not encrypted. */
-  passphrase?: string | null
+  /** How the key files are opened; left out: they are not encrypted, and none is in a KMS. */
+  access?: KeyAccess
   /** Makes this process the folder's one owner: two signers could sign two trees. */
   lock: (folder: string) => Promise<{ release: () => void }>
   now: () => Date
@@ -58,12 +62,15 @@ export type SignerOptions = {
   diskError?: (error: unknown, path: string) => unknown
 }
 
-const nextKeySchema = z.strictObject({ role: z.enum(roles) })
+const nextKeySchema = z.strictObject({
+  role: z.enum(roles),
+  kms: z.string().regex(keyArn).nullable(),
+})
 
 export async function openSigner(options: SignerOptions): Promise<Signer> {
   const { directory, origin, lock, onRoles = async () => {} } = options
-  const { crashPoint = () => undefined, passphrase = null } = options
-  const keys = await openKeyFolder({ directory, origin, passphrase, crashPoint })
+  const { access = inTheClear, crashPoint = () => undefined } = options
+  const keys = await openKeyFolder({ directory, origin, access, crashPoint })
   const owned = await lock(directory)
   try {
     const checkpoints = openCheckpointSigner({ ...options, logKey: keys.log })
@@ -71,6 +78,7 @@ export async function openSigner(options: SignerOptions): Promise<Signer> {
     const inTurn = oneByOne()
     return {
       history: keys.history,
+      places: keys.places,
       async sign(request) {
         const { kind, payload, signable } = checkRequest(request, origin)
         if (signable.kind === 'roles') {
@@ -89,8 +97,8 @@ export async function openSigner(options: SignerOptions): Promise<Signer> {
       },
       lastCheckpoint: () => checkpoints.last(),
       async nextKey(request) {
-        const { role } = checkPart(nextKeySchema, request, 'request')
-        const { publicKey } = await inTurn(() => keys.next(role))
+        const { role, kms } = checkPart(nextKeySchema, request, 'request')
+        const { publicKey } = await inTurn(() => keys.next(role, kms))
         return { publicKey: toBase64(publicKey) }
       },
       takeRoles: (bundle) =>

@@ -31,14 +31,15 @@ download_temporal() {
   rm "$archive"
 }
 
-# Installs a package of scripts/setup/pypi, pinned by hash, and links the command of the same name.
-from_pypi() { # NAME
+# Installs a package of scripts/setup/pypi, pinned by hash, and links its command.
+from_pypi() { # NAME [COMMAND, where it has another name]
   python=.cache/tools/python
   if [ ! -x $python/bin/pip ]; then
     python3 -m venv $python >&2 || stop 'python3 cannot make a virtual environment' 'apt-get install -y python3-venv'
   fi
-  $python/bin/pip install --quiet --disable-pip-version-check --no-deps --only-binary :all: --require-hashes \
+  # By its interpreter: pip's own command names the folder in which the environment was made.
+  $python/bin/python3 -m pip install --quiet --disable-pip-version-check --no-deps --only-binary :all: --require-hashes \
     --requirement "scripts/setup/pypi/$1.txt" >&2 9>&- ||
-    stop "$1 could not be installed from PyPI" "$python/bin/pip install --require-hashes -r scripts/setup/pypi/$1.txt"
-  ln -sfn "$root/$python/bin/$1" ".cache/tools/bin/$1"
+    stop "$1 could not be installed from PyPI" "$python/bin/python3 -m pip install --require-hashes -r scripts/setup/pypi/$1.txt"
+  ln -sfn "$root/$python/bin/${2:-$1}" ".cache/tools/bin/${2:-$1}"
 }

@@ -1,5 +1,5 @@
 # What only the tests need: Temporal's time-skipping server, an S3 server that honours conditional
-# writes, other people's verifiers of what Kiln signs and logs, and schemathesis for the API.
+# writes, other people's verifiers of what Kiln signs and logs, schemathesis for the API, moto for AWS's KMS.
 
 ensure_test_tools() {
   if ! command -v temporal-test-server >/dev/null; then
@@ -12,6 +12,12 @@ ensure_test_tools() {
     from_pypi schemathesis
   fi
   have schemathesis
+  # The one that is pinned and no other: test/helpers/kms.py says what it lacks.
+  if [ ! -x .cache/tools/python/bin/moto_server ]; then
+    add 'installing moto'
+    from_pypi moto moto_server
+  fi
+  have moto
   from_go versitygw github.com/versity/versitygw/cmd/versitygw@v1.8.0 80
   from_module cosign github.com/sigstore/cosign/v3/cmd/cosign 180
   from_module slsa-verifier github.com/slsa-framework/slsa-verifier/v2/cli/slsa-verifier 60

@@ -138,7 +138,10 @@ export interface SigningKeys {
   /** In the order in which the log named them. */
   list(): Promise<SigningKeyView[]>
   /** Resolves when the log says it and the signer obeys it. A key that was replaced already stays replaced. */
-  rotate(asked: Asked, rotation: { role: Role; replaces: string }): Promise<SigningKeyView[]>
+  rotate(
+    asked: Asked,
+    rotation: { role: Role; replaces: string; kms: string | null },
+  ): Promise<SigningKeyView[]>
 }
 
 /** Texts, not yet cleaned of control characters. Undefined: there is no such log. `tail` is in lines. */

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { keyArn } from '../domain/key-arn.ts'
 import { roles } from '../domain/role.ts'
 import type { Route } from './route.ts'
 import { get, json, post, prefix } from './route-parts.ts'
@@ -12,6 +13,14 @@ export const signingKey = z
     from: z.number().int(),
     /** First log index at which it counts no longer; null while it signs. */
     to: z.number().int().nullable(),
+    /** Where its private half is; null: nowhere here, or the signer does not answer. */
+    place: z
+      .discriminatedUnion('kind', [
+        z.object({ kind: z.literal('file') }),
+        z.object({ kind: z.literal('encrypted-file') }),
+        z.object({ kind: z.literal('kms'), arn: z.string() }),
+      ])
+      .nullable(),
   })
   .meta({ id: 'SigningKey' })
 
@@ -35,6 +44,12 @@ export const signingRoutes = {
       replaces: z
         .string()
         .regex(/^sha256:[0-9a-f]{64}$/, 'write the fingerprint of the key that is to be replaced'),
+      /** The key in AWS's KMS that shall follow; null: one that the signer makes. */
+      kms: z
+        .string()
+        .regex(keyArn, 'write the ARN of the key itself: an alias may come to mean another')
+        .nullable()
+        .default(null),
     }),
     answer: keys,
   },

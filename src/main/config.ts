@@ -69,6 +69,8 @@ export type Config = {
   root: string | undefined
   /** The file with the passphrase of the signing keys. */
   signingPassphraseFile: string | undefined
+  /** Of AWS's KMS, where signing keys are in it. */
+  kmsEndpoint: string | undefined
   debianMirror: string | undefined
   debianSnapshot: string | undefined
   gitHosts: readonly string[]
@@ -116,6 +118,7 @@ export function loadConfig(environment: Environment, cwd: string): Config {
     origin: given.KILN_ORIGIN ?? 'kiln.localhost',
     root: given.KILN_ROOT,
     signingPassphraseFile: folderAt(cwd, given.KILN_SIGNING_PASSPHRASE_FILE),
+    kmsEndpoint: given.KILN_KMS_ENDPOINT,
     debianMirror: given.KILN_DEBIAN_MIRROR,
     debianSnapshot: given.KILN_DEBIAN_SNAPSHOT,
     ...forgesOf(given),

@@ -5,7 +5,7 @@ import { lowDisk } from '../store/free-space.ts'
 import { loadConfig, type Config } from './config.ts'
 import { demandRestored } from './backup/demand-restored.ts'
 import { readHostAlarm } from './host-alarm.ts'
-import { childEnvironment, secretVariables } from './processes.ts'
+import { awsVariables, childEnvironment, secretVariables } from './processes.ts'
 import { launchSupervisor, stopSupervisor } from './supervisor/control.ts'
 import { readSupervisorState, type SupervisorState } from './supervisor/state.ts'
 
@@ -92,6 +92,7 @@ async function up(
     environment: {
       ...childEnvironment(environment),
       ...secretVariables(environment),
+      ...awsVariables(environment),
       KILN_HOME: config.home,
     },
     onState: (state) => sayChanges(state, said, report),

@@ -44,15 +44,31 @@ export function childEnvironment(environment: Environment): Record<string, strin
 
 /** The secrets that the machine's administrator gave as variables: the host's worker alone reads them. */
 export function secretVariables(environment: Environment): Record<string, string> {
+  return startingWith('KILN_SECRET_', environment)
+}
+
+/** What AWS's SDK goes by, its credentials among it, where a signing key is in KMS: the signer alone has it. */
+export function awsVariables(environment: Environment): Record<string, string> {
+  return startingWith('AWS_', environment)
+}
+
+function startingWith(prefix: string, environment: Environment): Record<string, string> {
   return Object.fromEntries(
     Object.entries(environment).flatMap(([name, value]) =>
-      name.startsWith('KILN_SECRET_') && value !== undefined ? [[name, value]] : [],
+      name.startsWith(prefix) && value !== undefined ? [[name, value]] : [],
     ),
   )
 }
 
 function health(port: number) {
   return { kind: 'http', url: `http://127.0.0.1:${port}/health` } as const
+}
+
+function withVariables<T extends Pick<ProcessDescription, 'environment'>>(
+  process: T,
+  more: Record<string, string>,
+): T {
+  return { ...process, environment: { ...process.environment, ...more } }
 }
 
 /** Kiln's processes on one machine, as data for the supervisor. */
@@ -75,10 +91,13 @@ export function processesOf(config: Config, environment: Environment): ProcessDe
     address: null,
     ...patience(config),
   })
-  const host = node('host', ports.hostHealth)
   const afterTemporal = temporal.kind === 'own' ? ['temporal'] : []
   return [
-    { ...node('signer'), dependsOn: [], readiness: { kind: 'socket', path: paths.signerSocket } },
+    {
+      ...withVariables(node('signer'), awsVariables(environment)),
+      dependsOn: [],
+      readiness: { kind: 'socket', path: paths.signerSocket },
+    },
     ...(temporal.kind === 'own' ? [ownTemporal(config, base)] : []),
     {
       name: 'haproxy',
@@ -109,8 +128,7 @@ export function processesOf(config: Config, environment: Environment): ProcessDe
       readiness: health(ports.buildHealth),
     },
     {
-      ...host,
-      environment: { ...host.environment, ...secretVariables(environment) },
+      ...withVariables(node('host', ports.hostHealth), secretVariables(environment)),
       dependsOn: ['server', 'haproxy'],
       readiness: health(ports.hostHealth),
     },

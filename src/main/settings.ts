@@ -89,6 +89,12 @@ export const settings = {
     standard: 'none: the keys are not encrypted',
     form: folder,
   },
+  KILN_KMS_ENDPOINT: {
+    about:
+      "address of AWS's KMS, where signing keys are in it; its credentials are those of AWS's SDK",
+    standard: "AWS's own in the key's region",
+    form: z.url({ protocol: /^https?$/ }),
+  },
   KILN_TEMPLATES: { about: 'folder of templates', standard: 'templates/ of Kiln', form: folder },
   KILN_REPOSITORIES: {
     about: 'folders whose repositories may be read as files, joined by :',

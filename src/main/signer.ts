@@ -5,7 +5,7 @@ import type { TrustRoot } from '../../signing/trust.ts'
 import { KilnError } from '../domain/error.ts'
 import { diskError } from '../store/disk-error.ts'
 import { lockFolder } from '../store/folder-lock.ts'
-import { signingPassphrase } from './signing-passphrase.ts'
+import { signingAccess } from './signing-access.ts'
 import type { Paths } from './paths.ts'
 import { runProcess } from './process.ts'
 
@@ -16,7 +16,7 @@ await runProcess('signer', async ({ config, paths, logger, crashPoint }) => {
   await demandKeysOfLog(paths)
   const options = {
     directory: paths.keys,
-    passphrase: await signingPassphrase(config),
+    access: await signingAccess(config),
     origin,
     lock: lockFolder,
     onRoles: (trust: TrustRoot) => writeTrust(paths.trust, trust),

@@ -1,6 +1,7 @@
 import { roleKeyFrom } from '../../signing/keys.ts'
 import { withNextKey } from '../../signing/role-history.ts'
 import type { SignerClient } from '../../signing/signer-client.ts'
+import type { KeyPlace } from '../../signing/signing-key.ts'
 import { currentKey, fingerprintOf, type RoleKey, type TrustRoot } from '../../signing/trust.ts'
 import type { SigningKeys, SigningKeyView } from '../api/ports.ts'
 import { authorize } from '../domain/authorize.ts'
@@ -9,38 +10,68 @@ import type { Role } from '../domain/role.ts'
 import type { NextRoles } from '../ledger/change-roles.ts'
 import type { LedgerWriter } from '../ledger/ledger-writer.ts'
 
-type Deps = { ledger: LedgerWriter; signer: Pick<SignerClient, 'nextKey'> }
+type Deps = { ledger: LedgerWriter; signer: Pick<SignerClient, 'nextKey' | 'keyPlaces'> }
 
-/** The signing keys, as the log names them. */
+/** The signing keys, as the log names them, and where the signer has them. */
 export function createSigningKeys(deps: Deps): SigningKeys {
-  const { list, follow } = signingKeysInLog(deps)
+  const { follow } = signingKeysInLog(deps)
+  async function list(): Promise<SigningKeyView[]> {
+    await deps.ledger.refresh()
+    const places = await placesKnown(deps.signer)
+    const { roles } = deps.ledger.trust()
+    return roles.map((key) => ({ ...rangeOf(key), place: places.get(key.keyHint) ?? null }))
+  }
   return {
     list,
-    async rotate({ principal }, { role, replaces }) {
+    async rotate({ principal }, { role, replaces, kms }) {
       const verdict = authorize(principal, 'rotate-signing-key', `the ${role} key`)
       if (!verdict.allowed)
         throw new KilnError('forbidden', verdict.message, { place: verdict.rule })
-      await follow({ role, fingerprint: replaces })
+      await follow({ role, fingerprint: replaces }, kms)
       return list()
     },
   }
 }
 
+/** What the log says is told without the signer, too. */
+async function placesKnown({ keyPlaces }: Deps['signer']): Promise<ReadonlyMap<string, KeyPlace>> {
+  try {
+    return await keyPlaces()
+  } catch (error) {
+    if (error instanceof KilnError && error.code === 'signer_unavailable') return new Map()
+    throw error
+  }
+}
+
+type KeyRange = ReturnType<typeof rangeOf>
+
 /** The same without asking who may: rotation is a new list of roles in the log. */
-export function signingKeysInLog({ ledger, signer }: Deps) {
+export function signingKeysInLog({
+  ledger,
+  signer,
+}: {
+  ledger: LedgerWriter
+  signer: Pick<SignerClient, 'nextKey'>
+}) {
   return {
-    async list(): Promise<SigningKeyView[]> {
+    async list(): Promise<KeyRange[]> {
       await ledger.refresh()
-      return ledger.trust().roles.map(viewOf)
+      return ledger.trust().roles.map(rangeOf)
     },
-    /** Gives the role a new key, unless this one was followed before. Throws `not_found` when it never had it. */
-    async follow({ role, fingerprint }: Pick<SigningKeyView, 'role' | 'fingerprint'>) {
+    /**
+     * Gives the role a new key, unless this one was followed before: the one in AWS's KMS with this ARN, else one
+     * of the signer's own. Throws `not_found` when the role never had it.
+     */
+    async follow(
+      { role, fingerprint }: Pick<KeyRange, 'role' | 'fingerprint'>,
+      kms: string | null = null,
+    ) {
       await ledger.refresh()
       demandOwn(ledger.trust(), role, fingerprint)
       await ledger.changeRoles(async (trust, at) => {
         if (fingerprintOf(currentKey(trust, role)) !== fingerprint)
           return vouching(ledger)(trust, at)
-        return withNextKey(trust, roleKeyFrom(role, await signer.nextKey(role), at + 1), at)
+        return withNextKey(trust, roleKeyFrom(role, await signer.nextKey(role, kms), at + 1), at)
       })
     },
   }
@@ -65,7 +96,7 @@ function demandOwn({ roles }: TrustRoot, role: Role, replaces: string): void {
   })
 }
 
-function viewOf(key: RoleKey): SigningKeyView {
+function rangeOf(key: RoleKey) {
   const { role, validFrom, validTo } = key
   return { role, fingerprint: fingerprintOf(key), from: validFrom, to: validTo }
 }

@@ -306,6 +306,7 @@ const signingKey = {
   fingerprint: testDigest('dd'),
   from: 0,
   to: null,
+  place: { kind: 'file' as const },
 }
 
 function paged<T>(items: T[], { limit, cursor }: PageRequest) {

@@ -2,12 +2,13 @@ import { decideCheckpoint, type CheckpointState } from '../../signing/checkpoint
 import { signCheckpoint } from '../../signing/checkpoint.ts'
 import { openKeys, trustRootOf, type SignerKeys } from '../../signing/keys.ts'
 import { signPayload } from '../../signing/sign.ts'
-import { openSigner } from '../../signing/signer.ts'
+import { openSigner, type SignerOptions } from '../../signing/signer.ts'
+import type { SignerClient } from '../../signing/signer-client.ts'
 import { buildStatement, statementBytes } from '../../signing/statements.ts'
 import { derOf, type TrustRoot } from '../../signing/trust.ts'
 import { toBase64 } from '../../signing/base64.ts'
 import { diskError } from '../../src/store/disk-error.ts'
-import { roleOf, type Role } from '../../src/domain/role.ts'
+import { roleOf } from '../../src/domain/role.ts'
 import type { SignerPort } from '../../src/ledger/ledger-writer.ts'
 import { memoryKeys } from './signed-log.ts'
 
@@ -53,7 +54,8 @@ export type FolderSigner = SignerPort & {
   /** The log's key never changes. */
   keys: Pick<SignerKeys, 'log'>
   readonly trust: TrustRoot
-  nextKey: (role: Role) => Promise<Uint8Array>
+  nextKey: SignerClient['nextKey']
+  keyPlaces: SignerClient['keyPlaces']
 }
 
 /** Tests own their folders alone. */
@@ -63,11 +65,10 @@ const now = () => new Date()
 /** The signer over a folder of keys, as its own process would be: it survives this one. */
 export async function folderSigner(
   directory: string,
-  crashPoint?: (name: string) => void,
+  options: Pick<SignerOptions, 'crashPoint' | 'access'> = {},
 ): Promise<FolderSigner> {
-  const crash = crashPoint === undefined ? {} : { crashPoint }
-  const signer = await openSigner({ directory, origin, lock, now, diskError, ...crash })
-  const { log } = await openKeys(directory, origin, null)
+  const signer = await openSigner({ directory, origin, lock, now, diskError, ...options })
+  const { log } = await openKeys(directory, origin, options.access)
   return {
     keys: { log },
     get trust() {
@@ -81,6 +82,7 @@ export async function folderSigner(
     checkpoint: async (request) => signer.checkpoint(request),
     rolesAt: async () => signer.history().at,
     takeRoles: async (bundle) => void (await signer.takeRoles(bundle)),
-    nextKey: async (role) => derOf((await signer.nextKey({ role })).publicKey),
+    keyPlaces: async () => new Map(signer.places().map((key) => [key.keyHint, key.place])),
+    nextKey: async (role, kms) => derOf((await signer.nextKey({ role, kms })).publicKey),
   }
 }

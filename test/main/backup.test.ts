@@ -40,7 +40,7 @@ test('a restored home has the same log, the same keys and ports, and its log goe
   expect(await problemsAt(copy)).toMatchObject({ entries: 3, problems: [] })
   for (const name of ['log.pem', 'promote.pem', 'record.pem', 'deny.pem'])
     expect(readFileSync(join(copy.keys, name))).toEqual(readFileSync(join(paths.keys, name)))
-  await openKeys(copy.keys, input.trust.origin, null)
+  await openKeys(copy.keys, input.trust.origin)
   expect(filesIn(copy.trust)).toContain('trusted_root.json')
   const state = JSON.parse(readFileSync(join(copy.edge, 'state.json'), 'utf8')) as unknown
   expect(state).toMatchObject({ environments: [{ environment: 'hello/prod', port: 7412 }] })

@@ -176,7 +176,7 @@ test('a host that reads an old copy of the store starts nothing', async () => {
 })
 
 async function lie(change: Partial<Freshness>, root?: Uint8Array): Promise<string> {
-  const keys = await openKeys(join(folder, 'keys'), origin, null)
+  const keys = await openKeys(join(folder, 'keys'), origin)
   const head = ledger.checkpoint()!
   const checkpoint =
     root === undefined ? head.note : signCheckpoint({ origin, size: head.size, root }, keys.log)
@@ -216,7 +216,7 @@ test('a record key that was followed vouches no more, and a host hears the new o
   const signing = createSigningKeys({ ledger, signer: client })
   const before = (await signing.list()).find(({ role }) => role === 'record')!
   const by = { id: '0'.repeat(32), principal: { name: 'ann', kind: 'token' } } as const
-  await signing.rotate(by, { role: 'record', replaces: before.fingerprint })
+  await signing.rotate(by, { role: 'record', replaces: before.fingerprint, kms: null })
   serverAhead = 16 * minute
   hostAhead = 16 * minute
   await expect(host.start()).rejects.toMatchObject(judged)

@@ -47,7 +47,7 @@ afterEach(async () => {
 
 /** The server's word that the log is so now. */
 async function said(): Promise<string> {
-  const keys = await openKeys(rooms.paths.keys, origin, null)
+  const keys = await openKeys(rooms.paths.keys, origin)
   await rooms.ledger.refresh()
   const checkpoint = rooms.ledger.checkpoint()!.note
   const words = { time: new Date().toISOString(), checkpoint, epochs: {} }

@@ -28,6 +28,13 @@ test('processes are given their settings and no other variable', () => {
   }
 })
 
+test("what AWS's SDK goes by reaches the signer, which asks KMS, and nobody else", () => {
+  const processes = of({ AWS_SECRET_ACCESS_KEY: 'canary', AWS_PROFILE: 'kiln' })
+  const given = processes.filter(({ environment }) => 'AWS_SECRET_ACCESS_KEY' in environment)
+  expect(given.map(({ name }) => name)).toEqual(['signer'])
+  expect(given[0]?.environment).toMatchObject({ AWS_PROFILE: 'kiln' })
+})
+
 test('the real Temporal and the real HAProxy come up and go down', async () => {
   const { home, paths } = makeHome()
   const { logger } = listeningLogger()

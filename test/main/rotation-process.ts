@@ -23,7 +23,7 @@ function crashPoint(passed: string): void {
   if (armed && passed === point) process.kill(process.pid, 'SIGKILL')
 }
 
-const signer = await folderSigner(join(root, 'keys'), crashPoint)
+const signer = await folderSigner(join(root, 'keys'), { crashPoint })
 const ledger = openLedger({
   store: openFolderStore({ root: folder }),
   head: openFolderHead({ root: folder }),
@@ -39,4 +39,4 @@ const old = fingerprintOf(ledger.trust().roles.findLast((key) => key.role === ro
 process.stdout.write(`${old}\n`)
 armed = true
 const asked = { id: '0'.repeat(32), principal: { name: 'ann', kind: 'token' } } as const
-await createSigningKeys({ ledger, signer }).rotate(asked, { role, replaces: old })
+await createSigningKeys({ ledger, signer }).rotate(asked, { role, replaces: old, kms: null })

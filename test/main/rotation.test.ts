@@ -6,12 +6,11 @@ import { describe, expect, test } from 'vitest'
 import { envelopeOf } from '../../signing/bundle.ts'
 import { leafOfEnvelope } from '../../signing/leaf.ts'
 import { signPayload } from '../../signing/sign.ts'
-import { localKey } from '../../signing/signing-key.ts'
 import { statementBytes } from '../../signing/statements.ts'
 import { writeTrust } from '../../signing/trust-files.ts'
 import { fingerprintOf, type TrustRoot } from '../../signing/trust.ts'
 import { verifyBundle } from '../../signing/verify.ts'
-import { readPem } from '../../signing/keys.ts'
+import { inTheClear, readSigningKey } from '../../signing/keys.ts'
 import type { DeniedSubject } from '../../src/domain/denial.ts'
 import { digestOfHex } from '../../src/domain/digest.ts'
 import { KilnError } from '../../src/domain/error.ts'
@@ -59,14 +58,14 @@ async function open(root = scratch()) {
     keys,
     signer,
     current,
-    rotate: (role: Role) => keys.rotate(asked, { role, replaces: fingerprintOf(current(role)) }),
+    rotate: (role: Role) =>
+      keys.rotate(asked, { role, replaces: fingerprintOf(current(role)), kms: null }),
     decide: (id: string, kind: FactKind, seed = 1) =>
       ledger.decide({ id, signable: example(kind, seed) }),
     reader: (root_?: string) =>
       openLedgerReader({ ...deps, ...(root_ === undefined ? {} : { root: root_ }) }),
     check: (trust: TrustRoot = known) => fsck({ store, head, trust }),
-    privateHalf: async (role: Role) =>
-      localKey(await readPem(join(root, 'keys', `${role}.pem`), null)),
+    privateHalf: (role: Role) => readSigningKey(join(root, 'keys', `${role}.pem`), inTheClear),
   }
 }
 type World = Awaited<ReturnType<typeof open>>
@@ -117,17 +116,19 @@ test('what the old key signed stays valid; it signs nothing more, here or anywhe
     'not valid at',
   )
   await expect(
-    own.keys.rotate(asked, { role: 'build', replaces: `sha256:${'0'.repeat(64)}` }),
+    own.keys.rotate(asked, { role: 'build', replaces: `sha256:${'0'.repeat(64)}`, kms: null }),
   ).rejects.toThrow('never had')
 })
 
 test('the same request again changes nothing, and one by a stranger is refused', async () => {
   const own = await open()
   const replaces = fingerprintOf(own.current('record'))
-  const once = await own.keys.rotate(asked, { role: 'record', replaces })
-  expect(await own.keys.rotate(asked, { role: 'record', replaces })).toEqual(once)
+  const once = await own.keys.rotate(asked, { role: 'record', replaces, kms: null })
+  expect(await own.keys.rotate(asked, { role: 'record', replaces, kms: null })).toEqual(once)
   const stranger = { ...asked, principal: { name: 'kiln', kind: 'kiln' } } as const
-  await expect(own.keys.rotate(stranger, { role: 'record', replaces })).rejects.toMatchObject({
+  await expect(
+    own.keys.rotate(stranger, { role: 'record', replaces, kms: null }),
+  ).rejects.toMatchObject({
     code: 'forbidden',
   })
 })
@@ -324,7 +325,7 @@ describe('killed while a key is followed,', () => {
       expect(killed.signal).toBe('SIGKILL')
       const old = killed.stdout.trim()
       const own = await open(root)
-      await own.keys.rotate(asked, { role, replaces: old })
+      await own.keys.rotate(asked, { role, replaces: old, kms: null })
       await own.decide('after', 'drift', 2)
       const keys = own.ledger.trust().roles.filter((key) => key.role === role)
       expect(keys.map(({ validTo }) => validTo === null)).toEqual([false, true])

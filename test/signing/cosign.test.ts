@@ -8,6 +8,7 @@ import { canonicalJson, digestOf } from '../../signing/canonical.ts'
 import { cosignCommand } from '../../signing/cosign.ts'
 import { publicKeyFile, writeTrust } from '../../signing/trust-files.ts'
 import { verifyBundle } from '../../signing/verify.ts'
+import { cosignBlob, offlineIn } from '../helpers/cosign-blob.ts'
 import { findTool } from '../helpers/find-tool.ts'
 import { signedLog, type SignedLog } from '../helpers/signed-log.ts'
 import { example } from './examples.ts'
@@ -48,33 +49,12 @@ beforeAll(async () => {
 
 afterAll(() => rm(folder, { recursive: true, force: true }))
 
-/** No network, no home, no proxy: what is on disk must be enough. */
-const offline = () => ({
-  extendEnv: false,
-  reject: false,
-  env: { HOME: folder, https_proxy: 'http://127.0.0.1:1', http_proxy: 'http://127.0.0.1:1' },
-})
-
-async function verifyBlob(bytes: Uint8Array, key = 'trust/promote.pub', trust = 'trust') {
-  const path = join(folder, 'bundle.json')
-  await writeFile(path, bytes)
-  return execa(
-    cosign,
-    [
-      'verify-blob-attestation',
-      '--key',
-      join(folder, key),
-      '--trusted-root',
-      join(folder, trust, 'trusted_root.json'),
-      '--bundle',
-      path,
-      '--type',
-      'https://slsa.dev/verification_summary/v1',
-      join(folder, 'artifact'),
-    ],
-    offline(),
-  )
-}
+const offline = () => offlineIn(folder)
+const verifyBlob = (bytes: Uint8Array, key?: string, trust?: string) =>
+  cosignBlob(folder, bytes, {
+    ...(key === undefined ? {} : { key }),
+    ...(trust === undefined ? {} : { trust }),
+  })
 
 test('cosign accepts a provisioning key from files alone, and so does Kiln', async () => {
   expect(verifyBundle(bundle, log.trust, { kind: 'key', subject: digest }).index).toBe(3)

@@ -24,14 +24,15 @@ export const signing: Verb = (program, run) => {
     .description(
       'give a role a new key; what the old one signed stays valid, it signs nothing more',
     )
+    .option('--kms <arn>', "the key in AWS's KMS that shall sign from now on")
     .action(
-      run(async (session, { args: [name = ''] }) => {
+      run<{ kms?: string }>(async (session, { args: [name = ''], options }) => {
         const role = roleOf(name)
         const kiln = await session.cli.connect()
         const { items } = await kiln.signingKeys({})
         const old = items.findLast((key) => key.role === role)
         if (old === undefined) throw new KilnError('not_found', `the ${role} role has no key`)
-        const body = { replaces: old.fingerprint }
+        const body = { replaces: old.fingerprint, kms: options.kms ?? null }
         const answer = await kiln.rotateSigningKey({ params: { role }, body })
         await session.print(answer, () => list(session, answer.items))
         session.output.talk(advice[role] ?? 'what the old key signed stays valid')
@@ -74,12 +75,18 @@ function roleOf(name: string): Role {
 
 function list(session: Session, keys: readonly Key[]): Promise<void> {
   return session.output.table(
-    ['role', 'key', 'from', 'to'],
-    keys.map(({ role, fingerprint, from, to }) => [
+    ['role', 'key', 'from', 'to', 'place'],
+    keys.map(({ role, fingerprint, from, to, place }) => [
       role,
       fingerprint,
       String(from),
       to === null ? '-' : String(to),
+      placeText(place),
     ]),
   )
+}
+
+function placeText(place: Key['place']): string {
+  if (place === null) return '-'
+  return place.kind === 'kms' ? place.arn : place.kind
 }

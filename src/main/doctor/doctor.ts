@@ -7,6 +7,7 @@ import { checkCertificates } from './certificates.ts'
 import { checkEngines } from './engine.ts'
 import { checkHome, checkPorts, judgeClock } from './machine.ts'
 import { checkNode, checkProgram, haproxy, temporal, tools } from './programs.ts'
+import { checkSigningKeys } from './signing-keys.ts'
 import { checkTemplates } from './templates.ts'
 
 export type DoctorDependencies = {
@@ -32,6 +33,7 @@ export async function runDoctor(dependencies: DoctorDependencies): Promise<reado
     ...checkHome(config.home, config.minFree),
     await checkPorts(portsOf(config), running),
     ...(await checkCertificates(config, now())),
+    ...(await checkSigningKeys(config)),
     judgeClock(now(), written),
     checkTemplates(config.templates),
   ]
