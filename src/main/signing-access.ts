@@ -14,7 +14,7 @@ export async function signingAccess(config: Settings): Promise<KeyAccess> {
   }
 }
 
-/** AWS's client takes half a second of CPU to load: only where a key is in KMS. */
+/** AWS's client takes 0.2 s of CPU and 11 MB: it is loaded only where a key is in KMS. */
 export async function openKms({ kmsEndpoint }: Pick<Config, 'kmsEndpoint'>): Promise<Kms> {
   const { openKms: open } = await import('../../signing/kms-key.ts')
   return open(kmsEndpoint === undefined ? {} : { endpoint: kmsEndpoint })

@@ -294,7 +294,9 @@ export function memoryPorts() {
     },
     signingKeys: {
       list: async () => [signingKey],
-      rotate: async (_asked, { role }) => [{ ...signingKey, role }],
+      rotate: async (_asked, { role, kms }) => [
+        { ...signingKey, role, place: kms === null ? signingKey.place : { kind: 'kms', arn: kms } },
+      ],
     },
     requests: memoryRequests(),
   }

@@ -283,6 +283,7 @@ describe.each(adapters)('a signing key in $name', (adapter) => {
       await failureOf(client.sign({ ...example('key'), kind: 'sbom' } as never)),
       await failureOf(client.nextKey('build', 'arn:aws:kms:eu-central-1:123456789012:key/none')),
     ]
+    expect(answers.at(-1)).toMatchObject({ fix: expect.stringContaining('look at the ARN') })
     await server.close()
     await writeFile(file, adapter.spoil(content))
     const spoilt = await failureOf(startSigner(options))
