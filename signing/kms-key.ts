@@ -22,11 +22,17 @@ export type KmsSettings = {
 
 /** Keys in AWS's KMS, by their ARN. */
 export type Kms = {
-  /** The key as KMS says it is now. Throws `refused` when it is of a kind that cannot sign here, and as `sign` does. */
+  /**
+   * The key as KMS says it is now, which has signed something by way of trial. Throws `refused` when it is of a
+   * kind that cannot sign here, and as `sign` does.
+   */
   find: (arn: string) => Promise<SigningKey>
   /** The key whose public half is known. Nothing is asked before it signs, and no other key's signature passes. */
   pinned: (arn: string, publicKey: Uint8Array) => SigningKey
 }
+
+/** Nothing that Kiln or cosign takes for a statement. A root that may be seen and not used could name no other one. */
+const trial = Buffer.from('kiln: a trial of this key, which says nothing')
 
 export function openKms(settings: KmsSettings): Kms {
   const ask = requests(settings)
@@ -41,7 +47,11 @@ export function openKms(settings: KmsSettings): Kms {
   })
   return {
     pinned,
-    find: async (arn) => pinned(arn, publicHalfOf(arn, await ask.publicKey(arn))),
+    async find(arn) {
+      const key = pinned(arn, publicHalfOf(arn, await ask.publicKey(arn)))
+      await key.sign(trial)
+      return key
+    },
   }
 }
 

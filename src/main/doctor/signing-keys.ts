@@ -12,8 +12,7 @@ type Settings = Pick<Config, 'paths' | 'kmsEndpoint' | 'signingPassphraseFile'>
 
 /**
  * What the signer needs to open the keys that are there: the passphrase's file, and of keys in AWS's KMS that it
- * answers, lets itself be asked, and has the key that the log names. Nothing before the first start. No private
- * half is opened, and nothing is signed.
+ * signs for us, by the key that the log names. Nothing before the first start. No private half is opened.
  */
 export async function checkSigningKeys(config: Settings): Promise<Check[]> {
   const files = await readKeys(config.paths.keys)
