@@ -6,7 +6,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { changeGreeting, type Repository } from '../../scripts/demo/repository.ts'
 import type { Client } from '../../src/api/client.ts'
 import { testTemplates } from '../helpers/templates.ts'
-import { run, work, type Ran } from './command.ts'
+import { here, run, work, type Ran } from './command.ts'
 import { commitFile, delivered, eventually, kilnAtHand, type KilnAtHand } from './kiln-at-hand.ts'
 import { changesOf, containersOf, onRecord } from './record.ts'
 import {
@@ -37,7 +37,6 @@ const planted = {
   'request token': canary(),
   'backup passphrase': canary(),
   'passphrase variable': canary(),
-  'wrong passphrase': canary(),
 }
 /** What is no secret, and is put where each search must find it. */
 const control = `control-${crypto.randomUUID()}`
@@ -57,7 +56,7 @@ function canary(): string {
 
 /** A command, whose whole output is kept for the search. */
 async function says(...args: string[]): Promise<Ran> {
-  const ran = await run(kiln, ...args)
+  const ran = await here(kiln, ...args)
   said.push(ran)
   return ran
 }
@@ -239,25 +238,16 @@ test('a backup is opened by its passphrase, which is nowhere but in its own file
   await mkdir(join(backup, 'store'), { recursive: true, mode: 0o700 })
   const { storeRoot } = await testTemplates()
   await execa('cp', ['-al', join(storeRoot, 'blobs'), join(backup, 'store')])
-  const ways = [
-    ['--passphrase-env', 'BACKUP_WORDS'],
-    ['--passphrase-file', await fileOf('backup passphrase')],
-  ]
-  for (const way of ways)
-    expect(await says('backup', backup, ...way)).toMatchObject({ exitCode: 0 })
+  const file = await fileOf('backup passphrase')
+  expect(await says('backup', backup, '--passphrase-file', file)).toMatchObject({ exitCode: 0 })
+  // Another passphrase, from a variable: what was asked with, and did not open it, is said nowhere either.
   const elsewhere = { ...kiln, home: join(kiln.folder, 'restored') }
-  const wrong = await run(
-    elsewhere,
-    'restore',
-    backup,
-    '--passphrase-file',
-    await fileOf('wrong passphrase'),
-  )
+  const wrong = await run(elsewhere, 'restore', backup, '--passphrase-env', 'BACKUP_WORDS')
   said.push(wrong)
   expect(wrong).toMatchObject({ exitCode: 8, stderr: expect.stringContaining('do not open') })
 })
 
-test('every place is searched: no secret is in any, and the control is found in each', async () => {
+test('every place is searched: no secret is in any, the control is found in each, and one that lies anywhere in the home', async () => {
   expect((await work(kiln, 'promote', 'hello/test', '--reason', control)).exitCode).toBe(0)
   await says('history', 'hello/test')
   await says('operations', `change.hello.dev.${control}`)
@@ -291,17 +281,13 @@ test('every place is searched: no secret is in any, and the control is found in 
     Object.fromEntries(places.map((place) => [place, { leaks: [], control: true }])),
   )
   expect(places).toHaveLength(13)
-  expect(await leaksIn(kiln.home, secrets)).toEqual([])
-}, 180_000)
-
-test('a secret that was written anywhere in the home is found', async () => {
-  const secrets = Object.entries(planted).flatMap(([name, text]) => formsOf(name, text))
+  // In all that is left, whatever place it is: nothing but what is put there now.
   const path = join(kiln.home, 'work', 'left-over')
   await mkdir(join(kiln.home, 'work'), { recursive: true })
   await writeFile(path, Buffer.from(`password=${planted['secret file']}`).toString('hex'))
   expect(await leaksIn(kiln.home, secrets)).toEqual([`secret file as hex in ${path}`])
-  await writeFile(path, '')
-})
+  await rm(path)
+}, 180_000)
 
 async function fileOf(name: keyof typeof planted): Promise<string> {
   const path = join(person, name.replace(' ', '-'))
