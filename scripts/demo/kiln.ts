@@ -66,6 +66,6 @@ export async function eventually<T>(
     const found = await look()
     if (found !== undefined) return found
     if (Date.now() > end) throw new Error(`not within ${seconds} s: ${what}`)
-    await new Promise((resolve) => setTimeout(resolve, 100))
+    await new Promise((resolve) => setTimeout(resolve, 200))
   }
 }

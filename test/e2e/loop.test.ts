@@ -4,7 +4,9 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { changeGreeting, type Repository } from '../../scripts/demo/repository.ts'
 import type { Client } from '../../src/api/client.ts'
-import { run, work } from './command.ts'
+import type { Operation } from '../../src/domain/operation.ts'
+import { activeInDev, promoted } from './by-api.ts'
+import { here, run, work } from './command.ts'
 import {
   activeDigest,
   commitFile,
@@ -16,11 +18,11 @@ import {
 } from './kiln-at-hand.ts'
 import { insertBefore, ownTemplate } from './own-template.ts'
 import { onRecord } from './record.ts'
+import { evidenceStory, machineStory, stoppedStory } from './stories/audit.ts'
 
 let kiln: KilnAtHand
 let repository: Repository
 let first: string
-let second: string
 let watched: string
 const [faketime = ''] = globSync('/usr/lib/*/faketime/libfaketime.so.1')
 const inFortyDays = { LD_PRELOAD: faketime, FAKETIME: '+40d', FAKETIME_DONT_FAKE_MONOTONIC: '1' }
@@ -37,23 +39,9 @@ afterAll(async () => {
   await kiln.remove()
 }, 120_000)
 
-async function promote(environment: 'test' | 'prod', digest: string) {
-  const api = await kiln.api()
-  const { operation } = await api.promote({
-    params: { app: 'hello', environment },
-    query: {},
-    body: { digest: digest as never, reason: 'test' },
-  })
-  return followed(api, operation)
-}
-
 test('a commit becomes a sealed artifact that runs in the first environment', async () => {
   const api = await kiln.api()
-  const operation = await delivered(api, repository, await repository.commit('first'))
-  first = String(operation.result['digest'])
-  await eventually('dev runs the first artifact', 60, async () =>
-    (await activeDigest(api, 'hello/dev')) === first ? true : undefined,
-  )
+  first = await activeInDev(api, repository, await repository.commit('first'))
   const { address } =
     (await api.environments({})).items.find((one) => one.name === 'hello/dev') ?? {}
   const answer = await fetch(`${address}/`)
@@ -61,24 +49,30 @@ test('a commit becomes a sealed artifact that runs in the first environment', as
 })
 
 test('it is promoted from environment to environment, and not past one', async () => {
-  await expect(promote('prod', first)).rejects.toThrow('hello/test has never had')
-  await promote('test', first)
-  await promote('prod', first)
   const api = await kiln.api()
+  await expect(promoted(api, 'hello/prod', first)).rejects.toThrow('hello/test has never had')
+  await promoted(api, 'hello/test', first)
+  await promoted(api, 'hello/prod', first)
   expect(await activeDigest(api, 'hello/prod')).toBe(first)
+})
+
+const seen = () => ({ kiln, repository, digest: first })
+
+describe('on the machine', () => {
+  machineStory(seen)
+})
+
+describe('the truth', () => {
+  evidenceStory(seen)
 })
 
 test('a second commit goes the same way, and prod comes back to the first digest', async () => {
   const api = await kiln.api()
   await changeGreeting(repository, 'Hello from the second commit')
-  const operation = await delivered(api, repository, await repository.commit('second'))
-  second = String(operation.result['digest'])
+  const second = await activeInDev(api, repository, await repository.commit('second'))
   expect(second).not.toBe(first)
-  await eventually('dev runs the second artifact', 60, async () =>
-    (await activeDigest(api, 'hello/dev')) === second ? true : undefined,
-  )
-  await promote('test', second)
-  await promote('prod', second)
+  await promoted(api, 'hello/test', second)
+  await promoted(api, 'hello/prod', second)
   const { operation: back } = await api.rollback({
     params: { app: 'hello', environment: 'prod' },
     query: {},
@@ -103,6 +97,12 @@ function serves(api: Client, commit: string): Promise<string> {
   })
 }
 
+/** By a process of its own, as a pipeline does it. */
+async function built(source: string): Promise<Operation> {
+  const { stdout } = await run(kiln, 'build', source, '--json')
+  return (JSON.parse(stdout) as { operation: Operation }).operation
+}
+
 test('a watched repository: each commit goes to dev without a hand, one build however often announced', async () => {
   const api = await kiln.api()
   await changeGreeting(repository, 'watched')
@@ -115,30 +115,27 @@ test('a watched repository: each commit goes to dev without a hand, one build ho
   const newest = await repository.commit('newest')
   const source = `${repository.path}@${newest}`
   const announced = await Promise.all([
-    work(kiln, 'build', source),
-    work(kiln, 'build', source),
+    built(source),
+    built(source),
     ...Array.from({ length: 4 }, () => delivered(api, repository, newest)),
   ])
   const digest = await serves(api, newest)
-  for (const one of announced) {
-    const operation = 'operation' in one ? one.operation : one
+  for (const operation of announced) {
     expect(operation).toMatchObject({ state: 'succeeded', result: { digest } })
   }
-  expect(
-    new Set(announced.map((one) => ('operation' in one ? one.operation.id : one.id))).size,
-  ).toBe(1)
+  expect(new Set(announced.map(({ id }) => id)).size).toBe(1)
   expect(await sealedFrom(newest)).toEqual([digest])
   const { of } = await onRecord(kiln)
   expect(of('provenance').filter((fact) => fact.artifact === digest)).toHaveLength(1)
   expect(of('key').filter((fact) => fact.body.digest === digest)).toHaveLength(1)
 
-  const list = await run(kiln, 'watch', 'list')
-  expect(list.stdout).toMatch(
-    new RegExp(`^${watch.stdout}\\t${repository.path}\\tmain\\t${newest.slice(0, 12)}`),
+  const row = new RegExp(`^${watch.stdout}\\t${repository.path}\\tmain\\t${newest.slice(0, 12)}`)
+  await eventually('the watch has seen the newest', 60, async () =>
+    row.test((await here(kiln, 'watch', 'list')).stdout) ? true : undefined,
   )
-  expect((await run(kiln, 'watch', 'remove', watch.stdout)).exitCode).toBe(0)
+  expect((await here(kiln, 'watch', 'remove', watch.stdout)).exitCode).toBe(0)
   await eventually('the watch is gone', 20, async () =>
-    (await run(kiln, 'watch', 'list')).stdout === '' ? true : undefined,
+    (await here(kiln, 'watch', 'list')).stdout === '' ? true : undefined,
   )
   // An old commit that is announced again takes nothing back.
   await delivered(api, repository, earlier)
@@ -158,7 +155,7 @@ describe('rebuild', () => {
       text.replace('template: node-service', 'template: clock'),
     )
     const digest = String((await delivered(api, repository, commit)).result['digest'])
-    const { exitCode, stderr } = await run(kiln, 'rebuild', digest)
+    const { exitCode, stderr } = await here(kiln, 'rebuild', digest)
     expect(exitCode).toBe(8)
     expect(stderr).toContain('kiln: not_reproducible: ')
     expect(stderr).toContain('in which 1 file differs')
@@ -176,7 +173,7 @@ describe('rebuild', () => {
     const done = JSON.parse((await run(later, 'gc', '--apply', '--json')).stdout)
     expect(done).toMatchObject({ applied: true, spared: 0, artifacts: shown.artifacts })
     expect(done.bytes).toBe(shown.bytes)
-    expect(await run(kiln, 'fsck')).toMatchObject({ exitCode: 0 })
+    expect(await here(kiln, 'fsck')).toMatchObject({ exitCode: 0 })
     const back = ['rollback', 'hello/dev', '--to', watched] as const
     const refused = await work(kiln, ...back)
     expect(refused.operation).toMatchObject({
@@ -196,14 +193,18 @@ describe('rebuild', () => {
 })
 
 test('logs of an environment and of a build', async () => {
-  const instances = await run(kiln, 'logs', 'hello/dev')
+  const instances = await here(kiln, 'logs', 'hello/dev')
   expect(instances.exitCode).toBe(0)
   expect(instances.stdout).toMatch(/^\S+Z \S+\.hello\.dev\.\d+\.1 hello 1\.0\.0 listens on 8080/m)
   const [sealed] = (await onRecord(kiln)).of('sealed')
-  const build = await run(kiln, 'logs', String(sealed?.body.build), '--tail', '3')
+  const build = await here(kiln, 'logs', String(sealed?.body.build), '--tail', '3')
   expect(build.exitCode).toBe(0)
   expect(build.stdout.split('\n')).toHaveLength(3)
   expect(build.stdout).toContain(`artifact: ${sealed?.artifact}`)
-  const lines = (await run(kiln, 'logs', 'hello/dev', '--json')).stdout.split('\n')
+  const lines = (await here(kiln, 'logs', 'hello/dev', '--json')).stdout.split('\n')
   for (const line of lines) expect(JSON.parse(line)).toMatchObject({ version: 1 })
+})
+
+describe('the truth', () => {
+  stoppedStory(seen)
 })

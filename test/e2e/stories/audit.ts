@@ -1,41 +1,20 @@
 import { execa } from 'execa'
 import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { delimiter, dirname, join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import type { Repository } from '../../scripts/demo/repository.ts'
-import type { Client } from '../../src/api/client.ts'
-import { findTool } from '../helpers/find-tool.ts'
-import { run, work } from './command.ts'
-import { activeDigest, commitFile, delivered, eventually, kilnAtHand } from './kiln-at-hand.ts'
-import type { KilnAtHand } from './kiln-at-hand.ts'
-import { containersOf, onRecord } from './record.ts'
+import { expect, test } from 'vitest'
+import type { Repository } from '../../../scripts/demo/repository.ts'
+import { findTool } from '../../helpers/find-tool.ts'
+import { here, run, work } from '../command.ts'
+import { commitFile, eventually, type KilnAtHand } from '../kiln-at-hand.ts'
+import { containersOf, onRecord } from '../record.ts'
 
-let kiln: KilnAtHand
-let api: Client
-let repository: Repository
-let digest: string
+/** `digest` serves in prod. */
+type Given = { kiln: KilnAtHand; repository: Repository; digest: string }
 
-beforeAll(async () => {
-  kiln = await kilnAtHand()
-  await kiln.up()
-  api = await kiln.api()
-  repository = await kiln.repository()
-  const built = await delivered(api, repository, await repository.commit('first'))
-  digest = String(built.result['digest'])
-  await eventually('dev serves', 60, async () =>
-    (await activeDigest(api, 'hello/dev')) === digest ? true : undefined,
-  )
-  for (const environment of ['hello/test', 'hello/prod']) {
-    await work(kiln, 'promote', environment, digest)
-  }
-}, 240_000)
-
-afterAll(async () => {
-  await kiln.remove()
-}, 120_000)
-
-describe('on the machine', () => {
+/** What the machine says of Kiln's own processes, and what programs read of its answers. */
+export function machineStory(given: () => Given): void {
   test('status lists every process, a second up says that all runs, doctor misses nothing', async () => {
+    const { kiln } = given()
     const status = await run(kiln, 'status')
     expect(status.exitCode).toBe(0)
     const rows = status.stdout.split('\n').map((line) => line.split('\t').slice(0, 2).join(' '))
@@ -52,10 +31,11 @@ describe('on the machine', () => {
   })
 
   test('a killed process is started again and says so', async () => {
+    const { kiln } = given()
     const pid = await kiln.pid('host')
     process.kill(pid, 'SIGKILL')
     await eventually('the host runs again', 30, async () => {
-      const { stdout } = await run(kiln, 'status')
+      const { stdout } = await here(kiln, 'status')
       return /^host\tready\t\d+\t1\t/m.test(stdout) ? true : undefined
     })
     expect(await kiln.pid('host')).not.toBe(pid)
@@ -65,52 +45,67 @@ describe('on the machine', () => {
     expect(exitCode).toBe(0)
   })
 
+  // As processes: what is said at once, by a server, line by line, and of a failure.
+  test.each(['up', 'history hello/prod', 'logs hello/dev', 'promote hello/prod sha256:none'])(
+    'a process of %s --json writes data alone, its first field the version',
+    async (line) => {
+      const { kiln } = given()
+      const { stdout } = await run(kiln, ...line.split(' '), '--json')
+      for (const first of firstFields(stdout)) expect(first).toEqual(['version', 1])
+    },
+  )
+
   test.each([
     'status',
     'doctor',
-    'up',
     'template list',
     'template show node-service',
     'template check node-service',
     'environments',
-    'history hello/prod',
     'history hello',
     'operations',
     'watch list',
     'fsck',
     'reindex',
     'verify hello/prod',
-    'logs hello/dev',
     'history hello/none',
-    'promote hello/prod sha256:none',
     'verify nothing',
     'logs hello/none',
   ])('%s --json is data alone, its first field the version', async (line) => {
-    const { stdout } = await run(kiln, ...line.split(' '), '--json')
-    for (const text of stdout.split('\n')) {
-      const document = JSON.parse(text) as Record<string, unknown>
-      expect(Object.entries(document)[0]).toEqual(['version', 1])
-    }
+    const { kiln } = given()
+    const { stdout } = await here(kiln, ...line.split(' '), '--json')
+    for (const first of firstFields(stdout)) expect(first).toEqual(['version', 1])
   })
-})
-
-/** How one may ask what to verify. */
-function forms(): string[] {
-  return [digest, digest.slice(7, 19), 'hello/prod', 'hello/prod@1', 'hello/dev@1']
 }
 
-describe('the truth', () => {
+/** The first field of each document. */
+function firstFields(stdout: string): unknown[] {
+  return stdout.split('\n').map((text) => Object.entries(JSON.parse(text) as object)[0])
+}
+
+/** How one may ask what to verify: what serves, by each of its names. */
+async function forms({ kiln, digest }: Given): Promise<string[]> {
+  const { environments } = (await onRecord(kiln)).ledger
+  const active = ['hello/prod', 'hello/dev'].map(
+    (name) => `${name}@${environments.get(name as never)?.active?.body.sequence}`,
+  )
+  return [digest, digest.slice(7, 19), 'hello/prod', ...active]
+}
+
+/** What others verify while Kiln runs. */
+export function evidenceStory(given: () => Given): void {
   test('evidence of a key is judged on a machine without Kiln, and by cosign and slsa-verifier', async () => {
+    const { kiln, digest } = given()
     const file = join(kiln.folder, 'prod.evidence.tar')
     const made = await run(kiln, 'evidence', 'hello/prod', '--output', file)
     expect(made).toMatchObject({ exitCode: 0, stdout: file })
     const root = /--root (sha256:[0-9a-f]{64})$/m.exec(made.stderr)?.[1] ?? ''
     const elsewhere = { ...kiln, home: join(kiln.folder, 'elsewhere') }
-    const judged = await run(elsewhere, 'verify', file, '--root', root)
+    const judged = await here(elsewhere, 'verify', file, '--root', root)
     expect(judged).toMatchObject({ exitCode: 0 })
     expect(judged.stdout).toMatch(/^standing\tok\tactive as of entry/m)
     expect(judged.stdout).toMatch(/^proved before\tok\tactive in hello\/test/m)
-    const unpinned = await run(elsewhere, 'verify', file)
+    const unpinned = await here(elsewhere, 'verify', file)
     expect(unpinned.exitCode).toBe(8)
     expect(unpinned.stdout).toContain(root)
     const at = await mkdtemp(join(kiln.folder, 'evidence-'))
@@ -120,8 +115,9 @@ describe('the truth', () => {
   })
 
   test('is verified form by form, and the printed line of cosign says the same', async () => {
-    for (const what of forms()) {
-      const { exitCode, stdout } = await run(kiln, 'verify', what)
+    const { kiln, digest } = given()
+    for (const what of await forms(given())) {
+      const { exitCode, stdout } = await here(kiln, 'verify', what)
       expect({ what, exitCode }).toEqual({ what, exitCode: 0 })
       expect(stdout.split('\n').length).toBeGreaterThan(3)
       for (const line of stdout.split('\n')) expect(line.split('\t')[1]).toBe('ok')
@@ -141,6 +137,7 @@ describe('the truth', () => {
   })
 
   test('is read over HTTP, without a sign-in, by programs that are not ours', async () => {
+    const { kiln } = given()
     const base = `${await kiln.address()}/api/v1`
     const vkey = await readFile(join(kiln.home, 'trust/log.vkey'), 'utf8')
     expect(await (await fetch(`${base}/log.vkey`)).text()).toBe(vkey)
@@ -151,17 +148,21 @@ describe('the truth', () => {
     expect(JSON.parse(checked.stdout)).toMatchObject({ origin: 'kiln.localhost' })
     expect((await check(vkey.trim().replace('kiln.', 'other.'))).exitCode).toBe(1)
   })
+}
 
+/** What stands once nothing runs any more; Kiln has too little disk for work after it. */
+export function stoppedStory(given: () => Given): void {
   test('stands without any process: verified, whole, and the index is made anew the same', async () => {
-    const byServer = await run(kiln, 'reindex')
-    expect(await run(kiln, 'reindex')).toEqual(byServer)
+    const { kiln } = given()
+    const byServer = await here(kiln, 'reindex')
+    expect(await here(kiln, 'reindex')).toEqual(byServer)
     const before = await containersOf(kiln)
     await kiln.down()
     expect((await run(kiln, 'status')).exitCode).toBe(3)
     // Instances outlive Kiln's own processes.
     expect(await containersOf(kiln)).toEqual(before)
-    for (const what of forms()) {
-      expect({ what, ...(await run(kiln, 'verify', what)) }).toMatchObject({ what, exitCode: 0 })
+    for (const what of await forms(given())) {
+      expect({ what, ...(await here(kiln, 'verify', what)) }).toMatchObject({ what, exitCode: 0 })
     }
     const whole = await run(kiln, 'fsck')
     const { facts } = await onRecord(kiln)
@@ -179,29 +180,36 @@ describe('the truth', () => {
     { what: 'a hash tile', folder: 'tile/0' },
     { what: 'the head', folder: 'head' },
   ])('one flipped byte in $what is found by verify and by fsck', async ({ folder }) => {
+    const { kiln } = given()
     const path = await newest(join(kiln.home, 'store', folder))
     const bytes = await readFile(path)
     const flipped = Buffer.from(bytes)
     flipped[bytes.length >> 1] = (flipped[bytes.length >> 1] ?? 0) ^ 1
     await writeFile(path, flipped)
     try {
-      const fsck = await run(kiln, 'fsck')
+      const fsck = await here(kiln, 'fsck')
       expect(fsck.exitCode).toBe(8)
       expect(fsck.stderr).toContain(folder.split('/')[0])
-      expect((await run(kiln, 'verify', 'hello/prod')).exitCode).toBe(8)
+      expect((await here(kiln, 'verify', 'hello/prod')).exitCode).toBe(8)
     } finally {
       await writeFile(path, bytes)
     }
-    expect((await run(kiln, 'fsck')).exitCode).toBe(0)
+  })
+
+  test('with every byte back it is whole again', async () => {
+    const { kiln } = given()
+    expect((await here(kiln, 'fsck')).exitCode).toBe(0)
+    expect((await here(kiln, 'verify', 'hello/prod')).exitCode).toBe(0)
   })
 
   test('with little free Kiln is up again and says so: what served goes on by the same instances, and nothing begins', async () => {
+    const { kiln, repository } = given()
     const before = (await containersOf(kiln)).map(({ id }) => id).toSorted()
     const tight = { ...kiln, env: { ...kiln.env, KILN_MIN_FREE: '999999Gi' } }
     const up = await run(tight, 'up')
     expect(up.stderr).toMatch(/^ALARM low disk: .* are free at .*\n.*\n {2}next: free /m)
     expect(up.exitCode).toBe(0)
-    api = await kiln.api()
+    const api = await kiln.api()
     const { items } = await api.environments({})
     for (const { name, address } of items) {
       const answer = await eventually(`${name} serves`, 30, () =>
@@ -228,7 +236,7 @@ describe('the truth', () => {
     expect(said).toMatchObject([{ kind: 'refusal', body: { rule: 'low-disk' } }])
     expect((await containersOf(kiln)).map(({ id }) => id).toSorted()).toEqual(before)
   })
-})
+}
 
 /** A line as a person pastes it, with cosign on the path and no network but this machine's. */
 function shell(line: string) {
