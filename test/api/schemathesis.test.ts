@@ -113,7 +113,7 @@ async function schemathesis(address: string, ...more: string[]) {
     findTool('schemathesis'),
     [
       ['run', `${address}/openapi.json`, '--header', `Authorization: Bearer ${secret}`],
-      ['--checks', checks.join(','), '--phases', 'coverage,fuzzing', '--max-examples', '10'],
+      ['--checks', checks.join(','), '--phases', 'coverage,fuzzing', '--max-examples', '3'],
       ['--seed', '4', '--generation-database', 'none', '--workers', '1', '--no-color'],
       ['--request-timeout', '30', '--suppress-health-check', 'all', '--continue-on-failure'],
       ['--report', 'json', '--report-json-path', file, ...more],

@@ -21,9 +21,11 @@ export type CliRun = {
   program?: 'real' | 'fake-machine'
 }
 
-/** What a child process may know: nothing of the environment of whoever runs the tests. */
+/** What a child process may know: of the environment of whoever runs the tests, where programs and code lie. */
 export function childEnv(more: Record<string, string> = {}): Record<string, string> {
-  return { PATH: process.env['PATH'] ?? '', HOME: '/nonexistent', TERM: 'xterm', ...more }
+  const { PATH = '', NODE_COMPILE_CACHE: cache } = process.env
+  const code = cache === undefined ? {} : { NODE_COMPILE_CACHE: cache }
+  return { PATH, HOME: '/nonexistent', TERM: 'xterm', ...code, ...more }
 }
 
 function programOf({ program }: CliRun): string {

@@ -83,9 +83,10 @@ describe('fsck', () => {
   })
 
   test.each([
-    ['tile/', 3],
-    ['staging/', 13],
-    ['bundles/', 29],
+    ['tile/0/', 3],
+    ['tile/entries/', 29],
+    ['staging/', 29],
+    ['bundles/', 61],
     ['blobs/', 1],
   ])(
     'finds a flipped byte in any object below %s',

@@ -90,7 +90,7 @@ export async function homeAtHand(): Promise<Home> {
     store,
     head: openFolderHead({ root: paths.store }),
     trust: (await folderSigner(paths.keys)).trust,
-    keys: { folder: paths.keys, passphrase },
+    keys: { folder: paths.keys, passphrase, scryptN: 16_384 },
     addresses: [{ environment: 'hello/prod', port: 7412 }],
     settings,
     kiln: '0.1.0',

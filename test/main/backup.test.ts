@@ -26,6 +26,7 @@ import {
   filesIn,
   homeAtHand,
   ledgerAt,
+  passphrase,
   problemsAt,
   restored,
   scratch,
@@ -103,6 +104,15 @@ test('the keys open with their passphrase alone, and only as they were written',
   const wrong = restored(input.folder, { passphrase: 'correct horse battery stable' })
   await expect(wrong.run()).rejects.toMatchObject({ code: 'verification_failed' })
   expect(() => readdirSync(wrong.paths.home)).toThrow('ENOENT')
+})
+
+test('the keys of a backup cost whoever guesses 128 MiB and half a second each, and open', async () => {
+  const { input, paths, backup } = await homeAtHand()
+  await backup({ keys: { folder: paths.keys, passphrase } })
+  const name = filesIn(input.folder).find((file) => file.startsWith('keys-')) ?? ''
+  const { kdf } = JSON.parse(readFileSync(join(input.folder, name), 'utf8')) as { kdf: object }
+  expect(kdf).toMatchObject({ name: 'scrypt', N: 131_072, r: 8 })
+  await restored(input.folder).run()
 })
 
 test('a backup without keys says so, and restores what can be read', async () => {

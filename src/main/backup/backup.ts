@@ -36,8 +36,8 @@ export type BackupInput = {
   store: BlobStore
   head: Pick<HeadStore, 'read'>
   trust: TrustRoot
-  /** Null: without the keys. */
-  keys: { folder: string; passphrase: string } | null
+  /** Null: without the keys. `scryptN`: what a guess at the passphrase costs, for tests; Kiln's own without it. */
+  keys: { folder: string; passphrase: string; scryptN?: number } | null
   addresses: readonly { environment: string; port: number }[]
   settings: Settings
   /** Version of this Kiln. */
@@ -156,7 +156,7 @@ function checkpointOf(trust: TrustRoot, bytes: Uint8Array | undefined): BackupRe
 
 async function keysOf({ keys, trust }: BackupInput): Promise<string | null> {
   if (keys === null) return null
-  const { folder, passphrase } = keys
+  const { folder, passphrase, scryptN } = keys
   const names = (await readdir(folder))
     .filter((name) => name.endsWith('.pem') || name === rolesFile)
     .toSorted()
@@ -168,7 +168,7 @@ async function keysOf({ keys, trust }: BackupInput): Promise<string | null> {
   )
   // A key that was followed while this ran, or is lost, would not open again.
   demandKeysOf(trust, files)
-  return sealKeys(files, { origin: trust.origin, passphrase })
+  return sealKeys(files, { origin: trust.origin, passphrase, scryptN })
 }
 
 /** `<name>-<sha256>.<ending>`: what an earlier backup.json names is never written over. */

@@ -42,10 +42,17 @@ const contentForm = z.strictObject({
 const workFactor = 131_072
 const leastLength = 12
 
-/** Throws `invalid_input` on a passphrase that is too short to protect anything. */
+/**
+ * Throws `invalid_input` on a passphrase that is too short to protect anything. `scryptN` is what a guess costs;
+ * only tests, which make many backups, take less than Kiln does.
+ */
 export async function sealKeys(
   files: readonly KeyFile[],
-  { origin, passphrase }: { origin: string; passphrase: string },
+  {
+    origin,
+    passphrase,
+    scryptN = workFactor,
+  }: { origin: string; passphrase: string; scryptN?: number | undefined },
 ): Promise<string> {
   if (passphrase.length < leastLength) {
     throw new KilnError(
@@ -56,7 +63,7 @@ export async function sealKeys(
   }
   const kdf = {
     name: 'scrypt',
-    N: workFactor,
+    N: scryptN,
     r: 8,
     p: 1,
     salt: randomBytes(16).toString('base64'),
