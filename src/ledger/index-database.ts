@@ -13,12 +13,15 @@ import { indexWebhooks, type WebhookMemory } from './index-webhooks.ts'
 import type { LedgerReader } from './ledger-reader.ts'
 
 /** The part of the ledger that the index folds. */
-export type IndexSource = Pick<LedgerReader, 'refresh' | 'facts'>
+export type IndexSource = Pick<LedgerReader, 'refresh' | 'facts' | 'rootAt'>
 
 /** The fold of the ledger in SQL, for queries; everything in it but webhooks' deliveries can be made anew. */
 export type LedgerIndex = IndexQueries &
   WebhookMemory & {
-    /** Folds in what the log has by now; gives the number of entries that are in. */
+    /**
+     * Folds in what the log has by now; gives the number of entries that are in. An index of another log,
+     * or of one that was put back to an earlier day since, is made anew.
+     */
     catchUp(source: IndexSource): Promise<number>
     /** Empties the fold's tables and fills them from the log; `digest` is of the dump. */
     reindex(source: IndexSource): Promise<{ entries: number; digest: string }>
@@ -51,7 +54,7 @@ export async function openIndex({
       fix,
     })
   }
-  return { ...indexOf(db), close }
+  return { ...indexOf(db, logger), close }
 }
 
 async function migrate(db: Kysely<IndexTables>): Promise<void> {
@@ -60,21 +63,31 @@ async function migrate(db: Kysely<IndexTables>): Promise<void> {
   if (error !== undefined) throw error
 }
 
-function indexOf(db: Kysely<IndexTables>): Omit<LedgerIndex, 'close'> {
+function indexOf(db: Kysely<IndexTables>, logger: Logger): Omit<LedgerIndex, 'close'> {
   return {
     ...indexQueries(db),
     ...indexWebhooks(db),
     async catchUp(source) {
       const ledger = await source.refresh()
-      if ((await foldedSize(db)) >= ledger.size) return ledger.size
-      await folding(db, (transaction) => foldOn(transaction, source, ledger))
-      return ledger.size
+      const folded = await foldedPart(db)
+      if (folded.size >= ledger.size && isOf(source, folded)) return ledger.size
+      return folding(db, async (transaction) => {
+        // Another server may have folded more than was read above; the log has at least that by now.
+        const now = await source.refresh()
+        const before = await foldedPart(transaction)
+        if (!isOf(source, before)) {
+          logger.warn({ entries: before.size }, 'the index was made from another log: made anew')
+          await empty(transaction)
+        }
+        await foldOn(transaction, source, now)
+        return now.size
+      })
     },
     reindex(source) {
       return folding(db, async (transaction) => {
         // Read under the lock: what others folded before is not longer than what is read now.
         const ledger = await source.refresh()
-        for (const [table] of foldOrder) await transaction.deleteFrom(table).execute()
+        await empty(transaction)
         await foldOn(transaction, source, ledger)
         const hash = createHash('sha256')
         for await (const line of dump(transaction)) hash.update(line)
@@ -96,9 +109,20 @@ function folding<T>(
   })
 }
 
-async function foldedSize(db: Kysely<IndexTables>): Promise<number> {
-  const row = await db.selectFrom('progress').select('size').executeTakeFirst()
-  return row?.size ?? 0
+type Folded = { size: number; root: string | null }
+
+async function foldedPart(db: Kysely<IndexTables>): Promise<Folded> {
+  const row = await db.selectFrom('progress').select(['size', 'root']).executeTakeFirst()
+  return row ?? { size: 0, root: null }
+}
+
+/** Whether the log begins with what is folded; one that is shorter does not. */
+function isOf(source: IndexSource, { size, root }: Folded): boolean {
+  return size === 0 || (root !== null && source.rootAt(size) === root)
+}
+
+async function empty(db: Transaction<IndexTables>): Promise<void> {
+  for (const [table] of foldOrder) await db.deleteFrom(table).execute()
 }
 
 /** All or nothing, like the transaction it runs in; what another caller folded since is left out. */
@@ -107,16 +131,16 @@ async function foldOn(
   source: IndexSource,
   ledger: Ledger,
 ): Promise<void> {
-  const from = await foldedSize(db)
+  const { size: from } = await foldedPart(db)
   if (from >= ledger.size) return
   for (const fact of source.facts(from)) {
     if (fact.index < ledger.size) await foldFact(db, fact, ledger.void.has(fact.leaf))
   }
-  const { size } = ledger
+  const part = { size: ledger.size, root: source.rootAt(ledger.size) }
   await db
     .insertInto('progress')
-    .values({ id: 1, size })
-    .onConflict((conflict) => conflict.column('id').doUpdateSet({ size }))
+    .values({ id: 1, ...part })
+    .onConflict((conflict) => conflict.column('id').doUpdateSet(part))
     .execute()
 }
 

@@ -26,8 +26,8 @@ export const foldOrder = [
 ] as const satisfies readonly [keyof IndexTables, readonly { name: string; text: boolean }[]][]
 
 export type IndexTables = {
-  /** One row: how many log entries are folded in. */
-  progress: { id: number; size: number }
+  /** One row: how many log entries are folded in, and the hash (hex) of the tree that they were. */
+  progress: { id: number; size: number; root: string | null }
   /** Every statement of Kiln's; `body` is canonical JSON, `void` says that the log's order made it so. */
   facts: {
     index: number
@@ -198,6 +198,12 @@ export const migrations: Readonly<Record<string, Migration>> = {
   '0003-no-watches': {
     async up(db: Kysely<unknown>) {
       await sql`drop table watches`.execute(db)
+    },
+  },
+  // Who does not say of which log its rows are is made anew once.
+  '0004-root-of-the-log': {
+    async up(db: Kysely<unknown>) {
+      await sql`alter table progress add column root text`.execute(db)
     },
   },
 }

@@ -43,6 +43,8 @@ export type LedgerReader = {
   checkpoint(): { size: number; note: string } | null
   /** Whether the log begins with this tree; null: as far as it was read it is not that long. */
   beginsWith(tree: { size: number; root: Uint8Array }): boolean | null
+  /** The hash of the tree (hex) that the log was at this size; null: as far as it was read it is not that long. */
+  rootAt(size: number): string | null
   /** The valid key of an environment with this sequence. */
   keyOf(environment: EnvironmentName, sequence: number): FactOf<'key'> | undefined
   /** Which key may sign as what from where to where, as the log says it up to now. */
@@ -106,6 +108,7 @@ export function openLedgerReader(deps: LedgerReaderDeps): LedgerReader {
     checkpoint: () => view.head && { size: view.size, note: view.head.note },
     beginsWith: (tree) =>
       tree.size > view.size ? null : Buffer.compare(view.tree.root(tree.size), tree.root) === 0,
+    rootAt: (size) => (size > view.size ? null : Buffer.from(view.tree.root(size)).toString('hex')),
     entryOf: (leaf, index) => entryOf(roles.trust(), view, { leaf, index }),
     bundleOf: (leaf) => bundleOf({ store, trust: roles.trust() }, view, known.factOf(leaf)),
     trust: roles.trust,

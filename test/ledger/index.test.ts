@@ -6,9 +6,11 @@ import { inspect } from 'node:util'
 import { pino } from 'pino'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import type { Ledger } from '../../src/domain/ledger.ts'
+import { leafHash } from '../../signing/merkle.ts'
 import type { Fact } from '../../src/domain/statement.ts'
 import { openIndex, type IndexSource, type LedgerIndex } from '../../src/ledger/index-database.ts'
 import type { IndexPlace } from '../../src/ledger/index-place.ts'
+import { emptyTree } from '../../src/ledger/tree.ts'
 import { FactLog } from '../helpers/facts.ts'
 import { ownPostgres, type OwnPostgres } from '../helpers/own-postgres.ts'
 import { scratch } from '../helpers/store-scratch.ts'
@@ -82,9 +84,12 @@ function history(): FactLog {
 function source(log: FactLog, size = log.facts.length): IndexSource {
   const facts: readonly Fact[] = log.facts.slice(0, size)
   const ledger: Ledger = { ...log.ledger, size }
+  const tree = emptyTree()
+  tree.grow(facts.map(({ leaf }) => leafHash(Buffer.from(leaf))))
   return {
     refresh: async () => ledger,
     facts: (from = 0) => facts.filter((fact) => fact.index >= from),
+    rootAt: (at) => (at > size ? null : Buffer.from(tree.root(at)).toString('hex')),
   }
 }
 
@@ -130,6 +135,30 @@ describe.each(Object.entries(places))('on %s', (_name, empty) => {
     const other = await open(await empty())
     await other.catchUp(source(log))
     expect(await dump(other)).toBe(before)
+  })
+
+  test('an index that outlived its log is made anew from the one that is there', async () => {
+    const log = history()
+    const lost = log.facts.length - 4
+    const other = new FactLog()
+    for (let n = 0; n <= log.facts.length; n += 1) other.seal(`${n}`)
+    const index = await open(await empty())
+    await index.catchUp(source(log))
+    await index.take(delivery, '')
+    // Put back to an earlier day; then as long as before, with other entries; then another altogether.
+    const again = history()
+    again.facts.length = lost
+    again.seal('after the restore')
+    for (const now of [source(log, lost), source(again), source(other)]) {
+      const { size } = await now.refresh()
+      expect(await index.catchUp(now)).toBe(size)
+      const hash = createHash('sha256').update(await dump(index))
+      expect(await index.reindex(now)).toEqual({
+        entries: size,
+        digest: `sha256:${hash.digest('hex')}`,
+      })
+    }
+    expect(await index.deliveries(10)).toMatchObject([{ delivery: 'd1' }])
   })
 
   test('answers what the API asks', async () => {
@@ -212,26 +241,26 @@ test('two servers fold into one database while it is made anew again and again',
   const place = await postgres.database()
   const log = history()
   const [one, two] = [await open(place), await open(place)]
+  // What one server read, the log has for the other as well.
+  let size = 1
+  const growing: IndexSource = {
+    refresh: () => source(log, size).refresh(),
+    facts: (from) => source(log, size).facts(from),
+    rootAt: (at) => source(log, size).rootAt(at),
+  }
+  const folding = [one, two].map(async (index) => {
+    while ((await index.catchUp(growing)) < log.facts.length) {
+      size = Math.min(size + 1, log.facts.length)
+    }
+  })
   // Folded step by step, which gives the rows that folding at once does (above).
   const alone = await open(await places['PGlite']!())
-  const sizes = Array.from({ length: log.facts.length }, (_, n) => n + 1)
-  const folding = [one, two].map(async (index) => {
-    for (const size of sizes) await index.catchUp(source(log, size))
-  })
-  let size = 0
-  const growing: IndexSource = {
-    refresh: () => source(log, (size = Math.min(size + 5, log.facts.length))).refresh(),
-    facts: (from) => source(log, size).facts(from),
-  }
   const remaking = (async () => {
     while (size < log.facts.length) {
-      const remade = await two.reindex(growing)
-      expect(remade.entries).toBe(size)
-      await alone.catchUp(source(log, size))
-      const hash = createHash('sha256')
-        .update(await dump(alone))
-        .digest('hex')
-      expect(remade.digest).toBe(`sha256:${hash}`)
+      const { entries, digest } = await two.reindex(growing)
+      await alone.catchUp(source(log, entries))
+      const hash = createHash('sha256').update(await dump(alone))
+      expect(digest).toBe(`sha256:${hash.digest('hex')}`)
     }
   })()
   await Promise.all([...folding, remaking])
@@ -250,6 +279,7 @@ test('a server that ends in the middle is told as such, loses nothing, and is us
       cut = postgres.kill()
       return source(log).facts(from)
     },
+    rootAt: source(log).rootAt,
   }
   let cut: Promise<void> | undefined
   await expect(index.catchUp(half)).rejects.toMatchObject({
