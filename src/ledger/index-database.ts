@@ -76,7 +76,7 @@ function indexOf(db: Kysely<IndexTables>, logger: Logger): Omit<LedgerIndex, 'cl
         const now = await source.refresh()
         const before = await foldedPart(transaction)
         if (!isOf(source, before)) {
-          logger.warn({ entries: before.size }, 'the index was made from another log: made anew')
+          logger.warn({ entries: before.size }, 'the index was not of this log: made anew')
           await empty(transaction)
         }
         await foldOn(transaction, source, now)
