@@ -57,8 +57,10 @@ export type Config = {
     edgeLast: number
   }
   entrance: Entrance
-  /** Where the certificates of the entrance lie; undefined: no TLS. */
+  /** Where the certificates lie, of the entrance and of the open registry; undefined: no TLS. */
   tlsFolder: string | undefined
+  /** Where other hosts pull, and under which name; null: nowhere. */
+  registryOpen: { name: string; host: string; port: number } | null
   /** Paths of the engines' sockets; the same where one engine does both. */
   docker: { runtime: string; build: string }
   /** `own`: the supervisor runs a dev server at the address. */
@@ -109,6 +111,7 @@ export function loadConfig(environment: Environment, cwd: string): Config {
     ports,
     entrance: entranceOf(given, home),
     tlsFolder: folderAt(cwd, given.KILN_TLS_FOLDER),
+    registryOpen: registryOpenOf(given),
     docker: { runtime, build: given.KILN_BUILD_DOCKER_HOST ?? runtime },
     temporal:
       given.KILN_TEMPORAL_ADDRESS === undefined
@@ -198,6 +201,25 @@ function storeOf(given: Given, { paths, cwd }: { paths: Paths; cwd: string }): S
     credentialsFile: resolve(cwd, given.KILN_S3_CREDENTIALS),
     spool: paths.spool,
   }
+}
+
+/** Without a name there is no certificate, and without one nothing is open. */
+function registryOpenOf(given: Given): Config['registryOpen'] {
+  const { KILN_REGISTRY_HOST: name, KILN_REGISTRY_OPEN: place } = given
+  if (name === undefined && place === undefined) return null
+  if (name === undefined) {
+    throw new KilnError('invalid_input', 'an open registry needs the name that others ask for', {
+      place: 'KILN_REGISTRY_HOST',
+      fix: 'set it to the host name of its certificate, <name>.pem in KILN_TLS_FOLDER',
+    })
+  }
+  if (given.KILN_TLS_FOLDER === undefined) {
+    throw new KilnError('invalid_input', 'the registry opens to other hosts over TLS alone', {
+      place: 'KILN_TLS_FOLDER',
+      fix: `set it to a folder that holds ${name}.pem (certificate, chain, key)`,
+    })
+  }
+  return { name, ...(place ?? { host: '0.0.0.0', port: 7443 }) }
 }
 
 function indexOf(given: Given, { paths, cwd }: { paths: Paths; cwd: string }): IndexPlace {

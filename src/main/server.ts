@@ -3,7 +3,7 @@ import type { Webhooks } from '../api/ports.ts'
 import { createApi } from '../api/server.ts'
 import { servesDenied } from '../domain/plan-return.ts'
 import { credentialAccess } from '../registry/access.ts'
-import { createRegistry, type Registry } from '../registry/server.ts'
+import { createRegistry } from '../registry/server.ts'
 import { replaceFile } from '../store/replace-file.ts'
 import { readSecretFile } from '../store/secret-file.ts'
 import { workflowBundle } from './bundle-workflows.ts'
@@ -16,6 +16,7 @@ import { packageVersion } from './package-version.ts'
 import { runProcess, type ProcessContext } from './process.ts'
 import { createRegistryAdmission } from './registry-admission.ts'
 import { readRepositories } from './repositories.ts'
+import { keepOpenRegistry } from './open-registry.ts'
 import { openCredentials, openToken, writeDockerConfig } from './secrets.ts'
 import { openOwnedLedger, type OwnedLedger } from './server-ledger.ts'
 import { openServerIndex, type ServerIndex } from './server-index.ts'
@@ -34,7 +35,7 @@ await runProcess('server', async (context) => {
   installRuntime(logger)
   const owned = await openOwnedLedger(context)
   const { store, ledger } = owned
-  const registry = await openRegistry(context, owned)
+  const registries = await openRegistries(context, owned)
   const index = await openServerIndex({ config, ledger, store, logger })
   const client = await connectClient(config.temporal.address)
   const engine = createEngine({ client, host: config.hostName })
@@ -78,7 +79,7 @@ await runProcess('server', async (context) => {
     async close() {
       await api.close()
       await watches.close()
-      await registry.close()
+      await registries.close()
       worker.shutdown()
       await working
       await index.close()
@@ -133,20 +134,23 @@ function serverWebhooks(
 }
 
 /** The pull half, for hosts and readers; what hosts may pull is asked of the ledger each time. */
-async function openRegistry(
+async function openRegistries(
   { config, paths, logger }: ProcessContext,
   { store, ledger }: OwnedLedger,
-): Promise<Registry> {
+): Promise<{ close(): Promise<void> }> {
   const { reader, host } = await openCredentials(paths.credentials)
   await writeDockerConfig(paths.dockerConfig, `127.0.0.1:${config.ports.registry}`, reader)
-  return createRegistry({
-    port: config.ports.registry,
-    logger,
-    store,
-    access: credentialAccess([
-      { kind: 'reader', username: 'reader', password: reader },
-      { kind: 'host', username: 'host', password: host },
-    ]),
-    admissible: createRegistryAdmission(ledger),
-  })
+  const access = credentialAccess([
+    { kind: 'reader', username: 'reader', password: reader },
+    { kind: 'host', username: 'host', password: host },
+  ])
+  const dependencies = { store, access, admissible: createRegistryAdmission(ledger), logger }
+  const own = await createRegistry({ port: config.ports.registry, ...dependencies })
+  const open = await keepOpenRegistry(config, dependencies)
+  return {
+    async close() {
+      await open.close()
+      await own.close()
+    },
+  }
 }

@@ -1,45 +1,19 @@
-import { isAbsolute } from 'node:path'
 import { z } from 'zod'
-
-const port = z.coerce.number().int().min(1024).max(65_535)
-/** Where people's browsers come in, 80 and 443 may be wanted. */
-const anyPort = z.coerce.number().int().min(1).max(65_535)
-/** A first port, with room for those that follow it. */
-const firstPort = port.max(65_400)
-const folder = z.string().min(1)
-/** `host:port`, as gRPC clients write it. */
-const address = z.string().regex(/^[A-Za-z0-9.[\]:-]+:\d{1,5}$/, 'wanted <host>:<port>')
-const engine = z
-  .string()
-  .regex(/^unix:\/\/\/.+/, 'wanted unix:///<path>: Kiln speaks to a local engine only')
-  .transform((text) => text.slice('unix://'.length))
-/** `s3://<bucket>` or `s3://<bucket>/<prefix>`. */
-const s3Address = z
-  .string()
-  .regex(
-    /^s3:\/\/[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](\/[A-Za-z0-9._-]+)*$/,
-    'wanted s3://<bucket>/<prefix>',
-  )
-/** Without a password: addresses are shown. */
-const postgres = z
-  .string()
-  .regex(
-    /^postgres(ql)?:\/\/[^:@/?#\s]+@[^@/?#\s]*\/[^@/?#\s]+(\?(sslmode|sslrootcert|host)=[^&#\s]+(&(sslmode|sslrootcert|host)=[^&#\s]+)*)?$/,
-    'wanted postgres://<user>@<host>:<port>/<database>, the password in the file of KILN_INDEX_PASSWORD',
-  )
-const days = z.coerce.number().int().min(1).max(3650)
-/** Bytes. */
-const size = z
-  .string()
-  .regex(/^\d{1,6}(Ki|Mi|Gi|Ti)?$/, 'wanted an amount such as 500Mi or 2Gi')
-  .transform(
-    (text) => Number.parseInt(text, 10) * 1024 ** Math.max(0, ' KMGT'.indexOf(text.at(-2) ?? ' ')),
-  )
-const label = z.string().regex(/^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$/, 'wanted a DNS label')
-const folders = z
-  .string()
-  .transform((text) => text.split(':').filter((part) => part !== ''))
-  .refine((parts) => parts.every((part) => isAbsolute(part)), 'wanted absolute paths, joined by :')
+import {
+  port,
+  anyPort,
+  firstPort,
+  folder,
+  address,
+  engine,
+  s3Address,
+  postgres,
+  days,
+  size,
+  label,
+  folders,
+  openAddress,
+} from './setting-forms.ts'
 
 /**
  * Every setting of Kiln: what it means, its form, and what holds without it. `doctor` and the
@@ -103,6 +77,17 @@ export const settings = {
   },
   KILN_API_PORT: { about: 'port of the API', standard: '7400', form: firstPort },
   KILN_REGISTRY_PORT: { about: 'port of the registry', standard: 'API port + 1', form: port },
+  KILN_REGISTRY_HOST: {
+    about:
+      'host name under which other hosts pull, over TLS with its certificate in KILN_TLS_FOLDER',
+    standard: 'none: this machine alone pulls',
+    form: z.string().regex(/^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/, 'wanted a host name'),
+  },
+  KILN_REGISTRY_OPEN: {
+    about: 'IPv4 address and port that the registry listens on for other hosts',
+    standard: '0.0.0.0:7443 with KILN_REGISTRY_HOST',
+    form: openAddress,
+  },
   KILN_BUILD_REGISTRY_PORT: {
     about: "port of the build engine's registry",
     standard: 'API port + 2',

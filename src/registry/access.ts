@@ -5,7 +5,11 @@ import type { Digest } from '../domain/digest.ts'
  * Who pulls. `reader`: a person's or server's token, may read all. `build`: the build process, may
  * read all and push into the capture. `host`: only what is admissible somewhere now.
  */
-export type RegistryPrincipal = { kind: 'reader' } | { kind: 'host' } | { kind: 'build' }
+export type RegistryPrincipal = {
+  kind: 'reader' | 'host' | 'build'
+  /** What a token is good for; a password is for all. */
+  repositories?: readonly string[]
+}
 
 /** Reads the Authorization header; null when it proves nothing. */
 export type Access = (authorization: string | undefined) => Promise<RegistryPrincipal | null>

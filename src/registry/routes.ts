@@ -1,12 +1,13 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { KilnError } from '../domain/error.ts'
 import type { BlobStore } from '../store/blob-store.ts'
-import type { Access, Admissible } from './access.ts'
+import type { Access, Admissible, RegistryPrincipal } from './access.ts'
 import type { Capture } from './capture.ts'
 import { answerPull, checkPull, type PullRoute } from './pull.ts'
 import { answerPush } from './push.ts'
 import { errorBody, RegistryError } from './registry-error.ts'
 import { parseRoute, type Route } from './route.ts'
+import type { Tokens } from './tokens.ts'
 
 export type RegistryDependencies = {
   store: BlobStore
@@ -14,6 +15,8 @@ export type RegistryDependencies = {
   admissible: Admissible
   /** Only the build process captures pushes; without it every push is refused. */
   capture?: Capture
+  /** Where other hosts pull; without them a password is asked for. */
+  tokens?: Tokens
 }
 
 // Not of Kiln's own API: @fastify/swagger leaves it out of the OpenAPI document.
@@ -34,6 +37,12 @@ export async function registryRoutes(
     scope.addHook('onRequest', async (_request, reply) => {
       reply.header('docker-distribution-api-version', 'registry/2.0')
     })
+    const { tokens } = dependencies
+    if (tokens !== undefined) {
+      const handler = async (request: FastifyRequest, reply: FastifyReply) =>
+        answerToken(dependencies, tokens, { request, reply })
+      scope.route({ method: 'GET', url: '/token', schema: hidden, handler })
+    }
     for (const url of ['/v2', '/v2/*']) {
       scope.route({
         method: ['GET', 'HEAD', 'POST', 'PATCH', 'PUT', 'DELETE'],
@@ -51,11 +60,9 @@ async function answer(
   reply: FastifyReply,
 ): Promise<FastifyReply> {
   const principal = await dependencies.access(request.headers.authorization)
-  if (principal === null) {
-    reply.header('www-authenticate', 'Basic realm="kiln"')
-    throw new RegistryError('UNAUTHORIZED', 401, 'authentication required')
-  }
+  if (principal === null) throw unauthorized(dependencies, request, reply)
   const route = parseRoute(pathOf(request))
+  if (!isFor(principal, route)) throw unauthorized(dependencies, request, reply)
   if (isPull(request.method, route)) {
     await checkPull(dependencies, route, principal)
     return answerPull(dependencies, route, { request, reply })
@@ -66,6 +73,49 @@ async function answer(
   }
   if (principal.kind !== 'build') throw new RegistryError('DENIED', 403, 'only builds push')
   return answerPush(capture, route, { request, reply })
+}
+
+/** The token for a password; asked for in the clear by nobody, since only the registry over TLS has it. */
+async function answerToken(
+  { access }: RegistryDependencies,
+  tokens: Tokens,
+  { request, reply }: { request: FastifyRequest; reply: FastifyReply },
+): Promise<FastifyReply> {
+  const principal = await access(request.headers.authorization)
+  // A token buys no other: it would never end.
+  if (principal === null || principal.repositories !== undefined) {
+    reply.header('www-authenticate', basicChallenge)
+    throw new RegistryError('UNAUTHORIZED', 401, 'wrong user or password')
+  }
+  const scopes = new URL(request.url, 'http://registry').searchParams.getAll('scope')
+  return reply.header('cache-control', 'no-store').send(await tokens.issue(principal, scopes))
+}
+
+const basicChallenge = 'Basic realm="kiln"'
+
+/** Says where what was missing is had; what was asked for need not be anything that there is. */
+function unauthorized(
+  { tokens }: RegistryDependencies,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): RegistryError {
+  const challenge = tokens?.challenge(repositoryIn(request)) ?? basicChallenge
+  reply.header('www-authenticate', challenge)
+  return new RegistryError('UNAUTHORIZED', 401, 'authentication required')
+}
+
+function repositoryIn(request: FastifyRequest): string | null {
+  try {
+    const route = parseRoute(pathOf(request))
+    return 'name' in route ? route.name : null
+  } catch {
+    return null
+  }
+}
+
+/** A token is for the repositories that it names. */
+function isFor({ repositories }: RegistryPrincipal, route: Route): boolean {
+  return repositories === undefined || !('name' in route) || repositories.includes(route.name)
 }
 
 function isPull(method: string, route: Route): route is PullRoute {
