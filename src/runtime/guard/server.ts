@@ -69,6 +69,8 @@ async function respond(
   answering: Answering,
 ): Promise<void> {
   const answer = await answerTo(request, answering)
+  // The engine that asks over a connection which a restarted guard has closed asks again without the body.
+  response.setHeader('connection', 'close')
   response.setHeader('content-type', 'application/vnd.docker.plugins.v1.2+json')
   response.end(JSON.stringify(answer))
 }

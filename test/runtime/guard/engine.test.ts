@@ -214,7 +214,9 @@ test("other people's containers are let alone; without a ledger they still are, 
   await kept.commit({ repo: plugin, tag: 'theirs' })
   isLedgerAway = true
   try {
-    const web = await docker.createContainer({ Image: `${plugin}:theirs`, name: plugin })
+    // Without its port it would end at once, and nobody can enter what has ended.
+    const theirs = { Image: `${plugin}:theirs`, Env: ['PORT=8080', 'VERSION=theirs'] }
+    const web = await docker.createContainer({ ...theirs, name: plugin })
     await web.start()
     for (const [door, open] of doors(web.id)) {
       expect([door, await outcome(open())]).toEqual([door, 'allowed'])
