@@ -12,7 +12,7 @@ ensure_test_tools() {
     from_pypi schemathesis
   fi
   have schemathesis
-  # The one that is pinned and no other: test/helpers/kms.py says what it lacks.
+  # The one that is pinned and no other: test/helpers/moto-server.py says what it lacks.
   if [ ! -x .cache/tools/python/bin/moto_server ]; then
     add 'installing moto'
     from_pypi moto moto_server

@@ -73,6 +73,12 @@ test('a second commit goes the same way, and prod comes back to the first digest
   expect(second).not.toBe(first)
   await promoted(api, 'hello/test', second)
   await promoted(api, 'hello/prod', second)
+  const rehearsed = await work(kiln, 'rehearse', 'hello/prod')
+  expect(rehearsed).toMatchObject({
+    exitCode: 0,
+    operation: { state: 'succeeded', result: { digest: first, readyMs: expect.any(Number) } },
+  })
+  expect(await activeDigest(api, 'hello/prod')).toBe(second)
   const { operation: back } = await api.rollback({
     params: { app: 'hello', environment: 'prod' },
     query: {},

@@ -1,4 +1,4 @@
-"""moto's KMS on loopback, with what it lacks of AWS's: a digest is signed as it is and not hashed once more,
+"""moto on loopback, with what its KMS lacks of AWS's: a digest is signed as it is and not hashed once more,
 and a key that is disabled does nothing. Arguments as moto_server's."""
 
 import base64

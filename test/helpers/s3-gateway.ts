@@ -9,12 +9,15 @@ import { findTool } from './find-tool.ts'
 
 const bucket = 'kiln'
 
-export type Gateway = {
-  /** Settings of a place of its own in the gateway's bucket. */
+export type Bucket = {
+  /** Settings of a place of its own in the bucket. */
   settings(): S3Settings & { endpoint: string; prefix: string }
+  stop(): Promise<void>
+}
+
+export type Gateway = Bucket & {
   /** Where its objects lie as files, by bucket and key. */
   objects: string
-  stop(): Promise<void>
 }
 
 /** A real S3 server, versitygw, over a scratch folder, or over one that is `given` and stays. */

@@ -1,5 +1,5 @@
 import { pino } from 'pino'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { expect, onTestFinished, test } from 'vitest'
 import { parseCheckpoint } from '../../signing/checkpoint.ts'
 import { rootOf } from '../../signing/merkle.ts'
 import { fsck } from '../../src/ledger/fsck.ts'
@@ -9,44 +9,46 @@ import { readTiles } from '../../src/ledger/tiles.ts'
 import { openS3Head } from '../../src/store/s3-head.ts'
 import { openS3Store } from '../../src/store/s3-store.ts'
 import { memorySigner } from '../helpers/ledger-signer.ts'
-import { startGateway, type Gateway } from '../helpers/s3-gateway.ts'
+import { bucketOnMoto } from '../helpers/moto.ts'
+import { startGateway, type Bucket } from '../helpers/s3-gateway.ts'
 import { example } from '../signing/examples.ts'
 
-let gateway: Gateway
-beforeAll(async () => {
-  gateway = await startGateway()
-})
-afterAll(async () => {
-  await gateway.stop()
-})
-
-test('two writers over one bucket never fork, and log each decision once', async () => {
-  const settings = gateway.settings()
-  const signer = memorySigner()
-  const { trust } = signer
-  const open = () => ({
-    store: openS3Store(settings),
-    head: openS3Head(settings),
-    signer,
-    trust,
-    logger: pino({ level: 'silent' }),
-  })
-  const writers = [openLedger(open()), openLedger(open())]
-  const decided = await Promise.all(
-    Array.from({ length: 60 }, (_, n) =>
-      writers[n % 2]!.decide({ id: `${n % 40}`, signable: example('drift', n % 40) }),
-    ),
-  )
-  expect(new Set(decided.map(({ leaf }) => leaf)).size).toBe(40)
-  const deps = open()
-  const reader = openLedgerReader(deps)
-  await reader.refresh()
-  expect(reader.facts()).toHaveLength(40)
-  const hashes: Uint8Array[] = []
-  for await (const tile of readTiles(deps.store, 0, { from: 0, to: 40 })) hashes.push(...tile)
-  for (const note of signer.notes) {
-    const { size, root } = parseCheckpoint(note).checkpoint
-    expect(Buffer.from(rootOf(hashes.slice(0, size))).equals(Buffer.from(root))).toBe(true)
-  }
-  expect((await fsck(deps)).problems).toEqual([])
-}, 60_000)
+test.each([
+  { name: 'versitygw', start: startGateway as () => Promise<Bucket> },
+  { name: 'moto', start: bucketOnMoto },
+])(
+  'two writers over one bucket of $name never fork, and log each decision once',
+  async ({ start }) => {
+    const bucket = await start()
+    onTestFinished(() => bucket.stop())
+    const settings = bucket.settings()
+    const signer = memorySigner()
+    const { trust } = signer
+    const open = () => ({
+      store: openS3Store(settings),
+      head: openS3Head(settings),
+      signer,
+      trust,
+      logger: pino({ level: 'silent' }),
+    })
+    const writers = [openLedger(open()), openLedger(open())]
+    const decided = await Promise.all(
+      Array.from({ length: 60 }, (_, n) =>
+        writers[n % 2]!.decide({ id: `${n % 40}`, signable: example('drift', n % 40) }),
+      ),
+    )
+    expect(new Set(decided.map(({ leaf }) => leaf)).size).toBe(40)
+    const deps = open()
+    const reader = openLedgerReader(deps)
+    await reader.refresh()
+    expect(reader.facts()).toHaveLength(40)
+    const hashes: Uint8Array[] = []
+    for await (const tile of readTiles(deps.store, 0, { from: 0, to: 40 })) hashes.push(...tile)
+    for (const note of signer.notes) {
+      const { size, root } = parseCheckpoint(note).checkpoint
+      expect(Buffer.from(rootOf(hashes.slice(0, size))).equals(Buffer.from(root))).toBe(true)
+    }
+    expect((await fsck(deps)).problems).toEqual([])
+  },
+  60_000,
+)

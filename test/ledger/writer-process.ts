@@ -1,38 +1,61 @@
 /**
- * A process of its own that decides: `node writer-process.ts <root> <crash point or -> <id>...`.
- * Prints `<id> <leaf> <index>` for each decision that was acknowledged. At the named point it is killed
+ * A process of its own that decides: `node writer-process.ts <root> <crash point or -> <id>...`, in a
+ * folder below the root, or with two writers at once in the bucket that `KILN_TEST_S3` gives (settings as
+ * JSON). Prints `<id> <leaf> <index>` for each decision that was acknowledged. At the named point it is killed
  * by SIGKILL, or with `after:` before it, when it passes there again.
  */
 import { join } from 'node:path'
 import { pino } from 'pino'
-import { openLedger } from '../../src/ledger/ledger-writer.ts'
+import { openLedger, type LedgerWriter } from '../../src/ledger/ledger-writer.ts'
+import type { BlobStore, HeadStore } from '../../src/store/blob-store.ts'
 import { openFolderHead } from '../../src/store/folder-head.ts'
 import { lockFolder } from '../../src/store/folder-lock.ts'
 import { openFolderStore } from '../../src/store/folder-store.ts'
+import type { S3Settings } from '../../src/store/s3-client.ts'
 import { folderSigner } from '../helpers/ledger-signer.ts'
 import { example } from '../signing/examples.ts'
 
 const [root = '', point = '', ...ids] = process.argv.slice(2)
-const folder = join(root, 'store')
-await lockFolder(folder)
+const bucket = process.env['KILN_TEST_S3']
 const signer = await folderSigner(join(root, 'keys'))
 let passes = point.startsWith('after:') ? 2 : 1
 
-const ledger = openLedger({
-  store: openFolderStore({ root: folder }),
-  head: openFolderHead({ root: folder }),
-  signer,
-  trust: signer.trust,
-  logger: pino({ level: 'silent' }),
-  crashPoint(name) {
-    if (name !== point.replace('after:', '')) return
-    passes -= 1
-    if (passes === 0) process.kill(process.pid, 'SIGKILL')
-  },
-})
+function openWriter(place: { store: BlobStore; head: HeadStore }): LedgerWriter {
+  return openLedger({
+    ...place,
+    signer,
+    trust: signer.trust,
+    logger: pino({ level: 'silent' }),
+    crashPoint(name) {
+      if (name !== point.replace('after:', '')) return
+      passes -= 1
+      if (passes === 0) process.kill(process.pid, 'SIGKILL')
+    },
+  })
+}
+
+async function inFolder(): Promise<LedgerWriter[]> {
+  const folder = join(root, 'store')
+  await lockFolder(folder)
+  const place = { store: openFolderStore({ root: folder }), head: openFolderHead({ root: folder }) }
+  return [openWriter(place)]
+}
+
+/** Loaded only where it is used: AWS's modules are most of what a process would begin with. */
+async function inBucket(text: string): Promise<LedgerWriter[]> {
+  const [{ openS3Head }, { openS3Store }] = await Promise.all([
+    import('../../src/store/s3-head.ts'),
+    import('../../src/store/s3-store.ts'),
+  ])
+  const settings = JSON.parse(text) as S3Settings
+  return [1, 2].map(() => openWriter({ store: openS3Store(settings), head: openS3Head(settings) }))
+}
+
+const writers = await (bucket === undefined ? inFolder() : inBucket(bucket))
 
 async function decide(id: string): Promise<void> {
-  const { leaf, index } = await ledger.decide({ id, signable: example('drift', Number(id)) })
+  const writer = writers[Number(id) % writers.length] as LedgerWriter
+  const { leaf, index } = await writer.decide({ id, signable: example('drift', Number(id)) })
   process.stdout.write(`${id} ${leaf} ${index}\n`)
 }
 

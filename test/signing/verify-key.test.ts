@@ -178,6 +178,39 @@ test('a denied digest, a failed key and a superseded key admit nothing', async (
   expect(superseded.ask()).toMatchObject({ verdict: 'refused', reason: { name: 'admissible' } })
 })
 
+test('aside, the rollback target alone is admitted, by the key that it was active by', async () => {
+  const here = await scene()
+  await here.say(activated(here))
+  const first = { facts: { ledger: foldAll(here.facts), rehearsal: true } }
+  // What serves needs no rehearsal, and nothing is stored yet.
+  expect(here.ask(first)).toMatchObject({ verdict: 'refused', reason: { name: 'admissible' } })
+
+  const target = { digest: digests[1]!, definition }
+  await here.say(changeTo({ epoch: 2, tip: here.change.leaf, target }))
+  const rollbackTo = { sequence: 1, digest }
+  const second = await here.say(
+    keyOf({ sequence: 2, epoch: 2, previous: here.key.leaf, digest: digests[1]!, rollbackTo }),
+  )
+  const rehearsal = () => ({ facts: { ledger: foldAll(here.facts), rehearsal: true } })
+  const outcome = activated(here)
+  await here.say({ ...outcome, body: { ...outcome.body, epoch: 2, key: second.leaf } })
+  expect(here.ask().verdict).toBe('refused')
+  expect(here.ask(rehearsal())).toMatchObject({
+    verdict: 'admissible',
+    key: { leaf: here.key.leaf },
+  })
+  const active = { bundle: second.bundle, expected: { environment, ...target } } as const
+  expect(here.ask({ ...rehearsal(), ...active })).toMatchObject({
+    verdict: 'refused',
+    reason: { name: 'admissible' },
+  })
+  await here.say({ ...example('denial'), artifact: digest, app: 'hello' })
+  expect(here.ask(rehearsal())).toMatchObject({
+    verdict: 'refused',
+    reason: { name: 'not denied' },
+  })
+})
+
 test('the second of two keys of one sequence is void and admits nothing', async () => {
   const here = await scene()
   const second = await here.say(keyOf({ sequence: 1, epoch: 1, previous: null }))

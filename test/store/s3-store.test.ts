@@ -4,22 +4,36 @@ import { probeS3 } from '../../src/store/probe-s3.ts'
 import { openS3Head } from '../../src/store/s3-head.ts'
 import { openS3Store } from '../../src/store/s3-store.ts'
 import type { S3Settings } from '../../src/store/s3-client.ts'
-import { startGateway, type Gateway } from '../helpers/s3-gateway.ts'
+import { bucketOnMoto } from '../helpers/moto.ts'
+import { startGateway, type Bucket, type Gateway } from '../helpers/s3-gateway.ts'
 import { scratch } from '../helpers/store-scratch.ts'
 import { storeContract } from './contract.ts'
 
-describe('the S3 store on versitygw', () => {
+describe.each([
+  { name: 'versitygw', start: startGateway as () => Promise<Bucket> },
+  { name: 'moto', start: bucketOnMoto },
+])('the S3 store on $name', ({ start }) => {
+  let bucket: Bucket
+  beforeAll(async () => {
+    bucket = await start()
+  })
+  afterAll(async () => {
+    await bucket.stop()
+  })
+
+  storeContract(async () => {
+    const settings = bucket.settings()
+    return { store: openS3Store(settings), head: openS3Head(settings) }
+  })
+})
+
+describe('on versitygw', () => {
   let gateway: Gateway
   beforeAll(async () => {
     gateway = await startGateway()
   })
   afterAll(async () => {
     await gateway.stop()
-  })
-
-  storeContract(async () => {
-    const settings = gateway.settings()
-    return { store: openS3Store(settings), head: openS3Head(settings) }
   })
 
   test("is probed beside the log's head, which stays as it is", async () => {

@@ -1,3 +1,4 @@
+import type { Digest } from '../../src/domain/digest.ts'
 import type { Effect, Endpoint } from '../../src/domain/effect.ts'
 import { KilnError } from '../../src/domain/error.ts'
 import { admissible, environmentOf, type Ledger } from '../../src/domain/ledger.ts'
@@ -7,6 +8,7 @@ import type { Drift } from '../../src/domain/request.ts'
 import { findDrift } from '../../src/runtime/drift.ts'
 import type { Found } from '../../src/runtime/engine.ts'
 import { emptyRecord } from '../../src/runtime/host-record.ts'
+import type { RehearsalActivities } from '../../src/runtime/rehearsal.ts'
 import type { ScanActivities } from '../../src/runtime/scan-activities.ts'
 import type { Instance, RuntimeActivities, StartRequest } from '../../src/runtime/activities.ts'
 
@@ -22,6 +24,8 @@ export class FakeHost {
   /** Environments that it was asked to look at; it fails where it is blind. */
   readonly scans: EnvironmentName[] = []
   isBlind = false
+  /** What was started aside. */
+  readonly rehearsed: Digest[] = []
   private readonly epochs = new Map<EnvironmentName, number>()
   private readonly made = new Set<string>()
   private readonly ended = new Set<string>()
@@ -71,8 +75,12 @@ export class FakeHost {
     )
   }
 
-  activities(): RuntimeActivities & EdgeActivities & ScanActivities {
+  activities(): RuntimeActivities & EdgeActivities & ScanActivities & RehearsalActivities {
     return {
+      rehearse: async ({ digest }) => {
+        this.rehearsed.push(digest)
+        return { pulledMs: 1, readyMs: 2 }
+      },
       scan: async ({ environment }) => {
         if (this.isBlind) throw new Error('the host does not look')
         this.scans.push(environment)

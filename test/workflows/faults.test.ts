@@ -1,5 +1,7 @@
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
 import { isOpen } from '../../src/domain/break-glass.ts'
+import type { Digest } from '../../src/domain/digest.ts'
+import { hasEnded } from '../../src/domain/operation.ts'
 import { failOnceAfterWork, twice } from '../helpers/activity-faults.ts'
 import {
   kilnInMemory,
@@ -27,6 +29,7 @@ async function wholeLoop(kiln: KilnInMemory): Promise<void> {
   const second = await kiln.deliver('second')
   await kiln.done(kiln.test, promotion(second))
   await kiln.done(prod, promotion(second))
+  await rehearses(kiln, first)
   await kiln.done(prod, { kind: 'rollback', to: null })
   await kiln.done(prod, { kind: 'release' })
   await kiln.done(prod, { kind: 'scale', instances: 3 })
@@ -43,6 +46,32 @@ async function wholeLoop(kiln: KilnInMemory): Promise<void> {
   expect(kiln.host.serving(prod).map((one) => one.digest)).toEqual([first, first, first])
   expect(kiln.host.running(prod)).toHaveLength(3)
   expect(kiln.host.gaps).toEqual([])
+}
+
+/** The way back of prod is tried aside, and nothing is on record of it; dev's, which has none, is not. */
+async function rehearses({ engine, host, dev, prod, kinds }: KilnInMemory, target: Digest) {
+  const before = await kinds()
+  const asked = [
+    { id: `rehearsal.${prod.replace('/', '-')}`, environment: prod },
+    { id: `rehearsal.${dev.replace('/', '-')}-none`, environment: `${dev}-none` as const },
+  ]
+  const [done, none] = await Promise.all(
+    asked.map(async (one) => {
+      const requestedAt = new Date().toISOString()
+      await engine.startRehearsal({ ...one, principal: person, requestedAt })
+      return until(`${one.id} ends`, async () => {
+        const operation = await engine.progress(one.id)
+        return operation !== null && hasEnded(operation) ? operation : undefined
+      })
+    }),
+  )
+  expect(done).toMatchObject({ state: 'succeeded', result: { digest: target, readyMs: 2 } })
+  expect(none).toMatchObject({
+    state: 'refused',
+    result: { rule: 'nothing-to-roll-back-to' },
+  })
+  expect(new Set(host.rehearsed)).toEqual(new Set([target]))
+  expect(await kinds()).toEqual(before)
 }
 
 /** A person is let into an instance of prod, and out again. */
