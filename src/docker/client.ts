@@ -31,7 +31,8 @@ function isGone(error: Error): boolean {
 
 /**
  * What a failed call to the engine means for Kiln: `docker_unavailable` when nobody answered (try again
- * later), `not_found` for 404, `internal` otherwise. A KilnError passes through unchanged.
+ * later), `prerequisite_missing` when no addresses are left for another network, `not_found` for 404,
+ * `internal` otherwise. A KilnError passes through unchanged.
  */
 export function dockerError(error: unknown): KilnError {
   if (error instanceof KilnError) return error
@@ -45,6 +46,13 @@ export function dockerError(error: unknown): KilnError {
         cause: error,
         fix: 'kiln doctor',
       },
+    )
+  }
+  if (error.message.includes('address pool')) {
+    return new KilnError(
+      'prerequisite_missing',
+      'the Docker Engine has no addresses left for another network',
+      { cause: error, fix: 'give it more: docs/install.md#networks' },
     )
   }
   const code = statusOf(error) === 404 ? 'not_found' : 'internal'

@@ -55,6 +55,17 @@ test('an engine that is being stopped is an outage too; other refusals are not',
   await expect(engineVersion(broken)).rejects.toMatchObject({ code: 'internal' })
 })
 
+test('an engine without addresses for another network says where more come from', async () => {
+  const message =
+    'could not find an available, non-overlapping IPv4 address pool among the defaults to assign to the network'
+  const full = await answering(JSON.stringify({ message }), 404)
+  await expect(engineVersion(full)).rejects.toMatchObject({
+    code: 'prerequisite_missing',
+    fix: expect.stringContaining('docs/install.md#networks'),
+    retryable: false,
+  })
+})
+
 test('a build that fails inside a stream of status 200 is a failure', async () => {
   const failed =
     '{"stream":"Step 1"}\n{"errorDetail":{"message":"no such file"},"error":"no such file"}\n'

@@ -82,13 +82,24 @@ export async function ownDocker({
     crash,
     async close() {
       if (daemon === undefined) await start()
+      const bridges = await bridgesOf(socketPath)
       await stop('SIGTERM')
+      // An engine leaves them when it ends, and each takes a range of addresses from all others.
+      for (const one of bridges) spawnSync('ip', ['link', 'delete', one], { stdio: 'ignore' })
       // A killed daemon leaves its root mounted onto itself, and the next one takes it as it is.
       spawnSync('umount', [join(root, 'data')], { stdio: 'ignore' })
       run('ip', ['link', 'delete', bridge])
       rmSync(root, { recursive: true, force: true })
     },
   }
+}
+
+/** The machine's interfaces of its networks but the first. */
+async function bridgesOf(socketPath: string): Promise<string[]> {
+  const networks = await createDocker({ socketPath }).listNetworks()
+  return networks
+    .filter(({ Driver, Name }) => Driver === 'bridge' && Name !== 'bridge')
+    .map(({ Id }) => `br-${Id.slice(0, 12)}`)
 }
 
 /** Pids of the daemons and shims whose command line names the folder. */
