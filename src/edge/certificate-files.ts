@@ -1,6 +1,13 @@
 import { open, readdir, readFile, rename, rm, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { certificatesDigest, isLoadable, refused, type RefusedCertificate } from './certificate.ts'
+import {
+  certificatesDigest,
+  isLoadable,
+  judgeCertificate,
+  refused,
+  type Judged,
+  type RefusedCertificate,
+} from './certificate.ts'
 
 /** What the operator put into the folder under one host's name: certificate and key as one text. */
 export type Offered = { name: string; pem: string }
@@ -15,6 +22,11 @@ export async function readOffered(folder: string): Promise<(Offered | RefusedCer
       .toSorted()
       .map((name) => readOne(folder, name, files)),
   )
+}
+
+/** What was read is judged; what could not be read is refused already. */
+export function judgeOffered(one: Offered | RefusedCertificate, now: Date): Judged {
+  return 'pem' in one ? judgeCertificate(one.name, one.pem, now) : one
 }
 
 async function readOne(

@@ -8,16 +8,11 @@ import {
   acceptedIn,
   putAccepted,
   readAccepted,
+  judgeOffered,
   readOffered,
   type Offered,
 } from './certificate-files.ts'
-import {
-  factsOf,
-  judgeCertificate,
-  refused,
-  type GoodCertificate,
-  type Judged,
-} from './certificate.ts'
+import { factsOf, refused, type GoodCertificate, type Judged } from './certificate.ts'
 import { loadShape, type Edge } from './edge.ts'
 import type { EntranceTls } from './entrance.ts'
 
@@ -95,8 +90,7 @@ async function settle(
   dependencies: CertificateDependencies,
   one: Offered | Exclude<Judged, GoodCertificate>,
 ): Promise<Judged> {
-  if (!('pem' in one)) return one
-  const judged = judgeCertificate(one.name, one.pem, dependencies.now())
+  const judged = judgeOffered(one, dependencies.now())
   if (judged.kind === 'refused') return judged
   if ((await readAccepted(dependencies.tls.folder, judged.name)) === judged.pem) return judged
   try {

@@ -1,6 +1,6 @@
 import type { Logger } from 'pino'
-import { judgeCertificate, refused, type Judged } from '../edge/certificate.ts'
-import { readOffered } from '../edge/certificate-files.ts'
+import { refused, type Judged } from '../edge/certificate.ts'
+import { judgeOffered, readOffered } from '../edge/certificate-files.ts'
 import { createOpenRegistry, type OpenRegistry } from '../registry/server.ts'
 import type { Config } from './config.ts'
 
@@ -67,5 +67,5 @@ async function certificateIn(folder: string, name: string): Promise<Judged> {
   if (offered === undefined) {
     return refused(name, 'no-certificate', `${name}: no ${name}.pem in ${folder}`)
   }
-  return 'pem' in offered ? judgeCertificate(name, offered.pem, new Date()) : offered
+  return judgeOffered(offered, new Date())
 }

@@ -3,9 +3,9 @@ import { randomUUID } from 'node:crypto'
 import { rm, mkdtemp } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
-import { setTimeout as pause } from 'node:timers/promises'
 import { CreateBucketCommand, S3Client } from '@aws-sdk/client-s3'
 import { freePort } from './free-port.ts'
+import { answering } from './listening.ts'
 import type { Bucket } from './s3-gateway.ts'
 
 export type Moto = { endpoint: string; stop: () => Promise<void> }
@@ -27,7 +27,7 @@ export async function startMoto(): Promise<Moto> {
     child.once('exit', () => done())
   })
   const endpoint = `http://127.0.0.1:${port}`
-  await answers(endpoint, () => {
+  await answering(`${endpoint}/moto-api/`, () => {
     if (child.exitCode !== null) throw new Error(`moto ended: ${complaint}`)
   })
   return {
@@ -37,18 +37,6 @@ export async function startMoto(): Promise<Moto> {
       await ended
     },
   }
-}
-
-async function answers(endpoint: string, demandAlive: () => void): Promise<void> {
-  const end = Date.now() + 60_000
-  while (Date.now() < end) {
-    demandAlive()
-    const answer = await fetch(`${endpoint}/moto-api/`).catch(() => undefined)
-    await answer?.body?.cancel()
-    if (answer !== undefined) return
-    await pause(100)
-  }
-  throw new Error('moto did not answer')
 }
 
 /** A bucket on it. Who asks is not looked at: that a stranger is refused is seen on versitygw. */

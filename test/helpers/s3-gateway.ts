@@ -1,11 +1,12 @@
 import { spawn } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { S3Settings } from '../../src/store/s3-client.ts'
 import { findTool } from './find-tool.ts'
+import { freePort } from './free-port.ts'
+import { answering } from './listening.ts'
 
 const bucket = 'kiln'
 
@@ -46,11 +47,9 @@ export async function startGateway(given?: string): Promise<Gateway> {
     child.once('exit', () => done())
   })
   const endpoint = `http://127.0.0.1:${port}`
-  const died = ended.then(() => {
-    throw new Error(`versitygw ended: ${complaint}`)
+  await answering(endpoint, () => {
+    if (child.exitCode !== null) throw new Error(`versitygw ended: ${complaint}`)
   })
-  await Promise.race([answers(endpoint), died])
-  died.catch(() => {})
   return {
     settings: () => ({
       endpoint,
@@ -68,27 +67,4 @@ export async function startGateway(given?: string): Promise<Gateway> {
       if (given === undefined) rmSync(folder, { recursive: true, force: true })
     },
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer()
-  await new Promise<void>((done) => {
-    server.listen(0, '127.0.0.1', done)
-  })
-  const address = server.address()
-  await new Promise((done) => {
-    server.close(done)
-  })
-  if (address === null || typeof address === 'string') throw new Error('no port')
-  return address.port
-}
-
-async function answers(endpoint: string): Promise<void> {
-  const end = Date.now() + 20_000
-  while (Date.now() < end) {
-    const answer = await fetch(endpoint).catch(() => undefined)
-    await answer?.body?.cancel()
-    if (answer !== undefined) return
-  }
-  throw new Error('versitygw did not answer')
 }

@@ -22,14 +22,18 @@ export async function signedFolder(
   const store = openFolderStore({ root: folder })
   const head = openFolderHead({ root: folder })
   const signer = await folderSigner(join(root, 'keys'), options)
+  // What a reader knows beforehand never changes: the log tells it the rest.
   const trust = signer.trust
-  const ledger = openLedger({ store, head, signer, trust, logger: pino({ level: 'silent' }) })
+  const deps = { store, head, signer, trust, logger: pino({ level: 'silent' }) }
+  const ledger = openLedger(deps)
   await ledger.complete()
   await ledger.changeRoles(vouching(ledger))
   const keys = createSigningKeys({ ledger, signer })
   const current = (role: Role) => ledger.trust().roles.findLast((key) => key.role === role)!
   return {
+    deps,
     ledger,
+    keys,
     signer,
     current,
     list: keys.list,

@@ -1,7 +1,6 @@
 import { execa } from 'execa'
 import { readFile, readdir } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
-import { pino } from 'pino'
 import { describe, expect, test } from 'vitest'
 import { envelopeOf } from '../../signing/bundle.ts'
 import { leafOfEnvelope } from '../../signing/leaf.ts'
@@ -22,11 +21,10 @@ import { recordDenial } from '../../src/ledger/denial-records.ts'
 import { fsck } from '../../src/ledger/fsck.ts'
 import { openLedgerReader } from '../../src/ledger/ledger-reader.ts'
 import { openLedger } from '../../src/ledger/ledger-writer.ts'
-import { createSigningKeys, signingKeysInLog, vouching } from '../../src/main/signing-keys.ts'
+import { signingKeysInLog } from '../../src/main/signing-keys.ts'
 import type { RecordDependencies } from '../../src/ledger/record.ts'
-import { openFolderHead } from '../../src/store/folder-head.ts'
-import { openFolderStore } from '../../src/store/folder-store.ts'
-import { folderSigner, origin } from '../helpers/ledger-signer.ts'
+import { origin } from '../helpers/ledger-signer.ts'
+import { signedFolder } from '../helpers/signed-folder.ts'
 import { scratch } from '../helpers/store-scratch.ts'
 import { example } from '../signing/examples.ts'
 import { bundleBytes } from '../../signing/bundle.ts'
@@ -34,32 +32,17 @@ import { leafName } from '../../signing/leaf.ts'
 
 // Rotation over the real signer, the real log in a folder, and every reader.
 
-const logger = pino({ level: 'silent' })
 const asked = { id: '0'.repeat(32), principal: { name: 'ann', kind: 'token' } } as const
 
 async function open(root = scratch()) {
-  const folder = join(root, 'store')
-  const store = openFolderStore({ root: folder })
-  const head = openFolderHead({ root: folder })
-  const signer = await folderSigner(join(root, 'keys'))
-  // What a reader knows beforehand never changes: the log tells it the rest.
-  const known = signer.trust
-  const deps = { store, head, signer, trust: known, logger }
-  const ledger = openLedger(deps)
-  await ledger.complete()
-  await ledger.changeRoles(vouching(ledger))
-  const keys = createSigningKeys({ ledger, signer })
-  const current = (role: Role) => ledger.trust().roles.findLast((key) => key.role === role)!
+  const world = await signedFolder(root, { access: inTheClear })
+  const { deps, ledger } = world
+  const { head, store, trust: known } = deps
   return {
+    ...world,
     root,
-    deps,
     known,
-    ledger,
-    keys,
-    signer,
-    current,
-    rotate: (role: Role) =>
-      keys.rotate(asked, { role, replaces: fingerprintOf(current(role)), kms: null }),
+    rotate: (role: Role) => world.rotate(role, null),
     decide: (id: string, kind: FactKind, seed = 1) =>
       ledger.decide({ id, signable: example(kind, seed) }),
     reader: (root_?: string) =>

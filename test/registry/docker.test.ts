@@ -10,7 +10,14 @@ import { parseDigest } from '../../src/domain/digest.ts'
 import { attachReferrer } from '../../src/registry/publish.ts'
 import { blobKey } from '../../src/store/blob-store.ts'
 import { findTool } from '../helpers/find-tool.ts'
-import { authconfig, publishImage, registryAtHand, tarOf, type Who } from './registry-at-hand.ts'
+import {
+  authconfig,
+  follow,
+  publishImage,
+  registryAtHand,
+  tarOf,
+  type Who,
+} from './registry-at-hand.ts'
 
 let hand: Awaited<ReturnType<typeof registryAtHand>>
 const docker = new Docker({ socketPath: '/var/run/docker.sock' })
@@ -27,14 +34,6 @@ afterAll(async () => {
       .catch(() => null)
   await hand.close()
 })
-
-/** Reads the engine's stream to its end; the engine reports failure inside it. */
-async function follow(stream: NodeJS.ReadableStream): Promise<void> {
-  let text = ''
-  for await (const chunk of stream) text += chunk.toString()
-  const line = text.split('\n').find((one) => one.includes('"error"'))
-  if (line !== undefined) throw new Error(line)
-}
 
 async function pull(digest: string, who: Who): Promise<string> {
   const reference = `127.0.0.1:${hand.port}/hello@${digest}`

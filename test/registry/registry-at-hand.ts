@@ -123,3 +123,11 @@ export async function publishImage(
 }
 
 export const noDigest = digestOfHex('0'.repeat(64))
+
+/** Reads the engine's stream to its end; the engine reports failure inside it. */
+export async function follow(stream: NodeJS.ReadableStream): Promise<void> {
+  let text = ''
+  for await (const chunk of stream) text += chunk.toString()
+  const line = text.split('\n').find((one) => one.includes('"error"'))
+  if (line !== undefined) throw new Error(line)
+}

@@ -1,10 +1,5 @@
-import {
-  covers,
-  judgeCertificate,
-  type GoodCertificate,
-  type Judged,
-} from '../../edge/certificate.ts'
-import { readOffered } from '../../edge/certificate-files.ts'
+import { covers, type GoodCertificate, type Judged } from '../../edge/certificate.ts'
+import { judgeOffered, readOffered } from '../../edge/certificate-files.ts'
 import { readState } from '../../edge/state.ts'
 import { edgePathsOf } from '../edge-paths.ts'
 import type { Config } from '../config.ts'
@@ -24,9 +19,7 @@ export async function checkCertificates(
   if (tlsFolder === undefined) return []
   try {
     const offered = await readOffered(tlsFolder)
-    const judged = offered.map((one) =>
-      'pem' in one ? judgeCertificate(one.name, one.pem, now) : one,
-    )
+    const judged = offered.map((one) => judgeOffered(one, now))
     const bare = await hostsWithout(judged, edgePathsOf(paths).state)
     if (judged.length === 0 && bare.length === 0) return [noneIn(tlsFolder)]
     return [
