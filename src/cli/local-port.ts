@@ -21,8 +21,30 @@ export type LocalStatus = {
   hostAlarm: { host: string; since: string; message: string } | null
   /** Whether the engine that runs instances asks this Kiln's guard; `unknown`: it does not answer. */
   guard: 'in place' | 'absent' | 'unknown'
+  /** What this machine's guard refused; null: nothing yet, `unreadable`: there is a record that cannot be read. */
+  refusals: Refusals | null | 'unreadable'
   /** Why nothing new begins on this machine; null while its disks have room. What runs goes on. */
   lowDisk: { message: string; place: string; fix: string } | null
+}
+
+/** How often the guard refused something since it was first started, and the newest of that, newest first. */
+export type Refusals = {
+  since: string
+  total: number
+  newest: readonly {
+    time: string
+    rule: string
+    message: string
+    /** The container that it was about, and whose it is; null where that is not known or it is nobody's. */
+    container: string | null
+    environment: string | null
+    method: string
+    path: string
+    /** By the client's certificate; empty where the engine knows nobody. */
+    user: string
+    /** As the client calls itself. */
+    client: string
+  }[]
 }
 
 /** Where a guard listens, and what it guards. */

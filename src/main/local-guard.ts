@@ -8,13 +8,14 @@ import { createGuard } from '../runtime/guard/guard.ts'
 import { serveGuard } from '../runtime/guard/server.ts'
 import type { Config } from './config.ts'
 import { openGuardLedger } from './guard-ledger.ts'
+import { openRefusals } from './guard-refusals.ts'
 import { givenFolder } from './host-secrets.ts'
 import { guardName, namingOf } from './naming.ts'
 
 /** Where an engine of this machine looks for its plugins. */
 const pluginFolder = '/run/docker/plugins'
 
-/** Guards this machine's engine until a signal comes. What it refuses is logged on standard error. */
+/** Guards this machine's engine until a signal comes. What it refuses is logged on standard error, and kept for `kiln status`. */
 export async function localGuard(
   config: Config,
   socket: string | undefined,
@@ -32,7 +33,8 @@ export async function localGuard(
     now,
     logger,
   })
-  const served = await serveGuard({ socketPath, guard, logger })
+  const refusals = await openRefusals(config.paths.guardRefusals, { logger, now })
+  const served = await serveGuard({ socketPath, guard, refused: refusals.note, logger })
   // Nobody waits for it yet, and the first question shall not wait for the whole log.
   ledger.admitted().catch((error: unknown) => {
     logger.warn({ err: error }, 'nothing of Kiln starts until the ledger can be read')
@@ -41,6 +43,7 @@ export async function localGuard(
     closeWithGrace({ delay: 5000, logger: false }, async ({ err }) => {
       if (err !== undefined) logger.fatal({ err }, 'ended by an error')
       await served.close()
+      await refusals.close()
       resolve()
     })
   })

@@ -137,6 +137,7 @@ function processesOf(config: Config): Pick<LocalStatus, 'running' | 'processes'>
 
 async function statusOf(config: Config): Promise<LocalStatus> {
   const { guardState, rootOf } = await import('./doctor/engine.ts')
+  const { readRefusals } = await import('./guard-refusals.ts')
   const engines = [...new Set([config.docker.runtime, config.docker.build])]
   const [guard, ...roots] = await Promise.all([guardState(config), ...engines.map(rootOf)])
   return {
@@ -144,6 +145,7 @@ async function statusOf(config: Config): Promise<LocalStatus> {
     ...processesOf(config),
     hostAlarm: readHostAlarm(config.paths.hostAlarm),
     guard,
+    refusals: await readRefusals(config.paths.guardRefusals),
     lowDisk: await shortageOf(config, roots.flat()),
   }
 }

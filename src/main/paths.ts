@@ -40,6 +40,8 @@ export function pathsOf(home: string) {
     hostAlarm: at('host', 'alarm'),
     /** What the guard was told of how new the log is. */
     guard: at('guard'),
+    /** What the guard refused, for people who look. */
+    guardRefusals: at('guard', 'refusals.json'),
     edge: at('edge'),
     /** Secrets as files; the setting KILN_SECRETS names another folder. */
     secrets: at('secrets'),

@@ -119,6 +119,32 @@ export function environmentOfContainer(
   return maker === host ? named((labels['kiln.environment'] ?? '').split('/')) : null
 }
 
+const rehearsalLabel = 'kiln.rehearsal'
+
+/** No instance's name: an environment's begin with `<prefix>.`, and no host is called with an underscore. */
+export function rehearsalName(
+  { prefix }: Naming,
+  { id, environment }: { id: string; environment: EnvironmentName },
+): string {
+  return `${prefix}_rehearsal.${environment.replace('/', '.')}.${id.slice(-16)}`
+}
+
+/** What a host's rehearsals have instead of an instance's labels: containers and networks alike. */
+export function rehearsalLabels({ prefix }: Naming): Record<string, string> {
+  return { [rehearsalLabel]: prefix }
+}
+
+/** Whose rollback target a container of this host rehearses; null for what is no rehearsal, by its name or its label. */
+export function rehearsalOf(
+  { prefix }: Naming,
+  { name, labels }: { name: string; labels: Readonly<Record<string, string>> },
+): { environment: EnvironmentName | null } | null {
+  const beginning = `${prefix}_rehearsal.`
+  if (name.startsWith(beginning))
+    return { environment: named(name.slice(beginning.length).split('.')) }
+  return labels[rehearsalLabel] === prefix ? { environment: null } : null
+}
+
 function named([app = '', environment = '']: readonly string[]): EnvironmentName | null {
   return isLabel(app) && isLabel(environment) ? `${app}/${environment}` : null
 }

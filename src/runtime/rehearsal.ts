@@ -7,7 +7,7 @@ import { callDocker, statusOf } from '../docker/client.ts'
 import type { RuntimeDependencies } from './activities.ts'
 import { assertNotRoot, containerOptions } from './container.ts'
 import { endContainer, startContainer } from './engine.ts'
-import { settingsOf, type Naming } from './label.ts'
+import { rehearsalLabels, rehearsalName, settingsOf } from './label.ts'
 import { waitUntilReady } from './ready.ts'
 import { resolveSecrets } from './secret-source.ts'
 
@@ -26,8 +26,6 @@ export type Rehearsed = { pulledMs: number; readyMs: number }
 
 export type RehearsalActivities = ReturnType<typeof rehearsals>['activities']
 
-const label = 'kiln.rehearsal'
-
 /**
  * Starts an instance of an environment's rollback target aside: it is in no environment's network, has no label of an
  * instance, gets no traffic, and is ended once it answered. `sweep` ends what attempts that died have left.
@@ -38,7 +36,8 @@ export function rehearsals(dependencies: RuntimeDependencies) {
   const running = new Map<string, Promise<unknown>>()
 
   const sweep = async (): Promise<void> => {
-    const filters = JSON.stringify({ label: [`${label}=${naming.prefix}`] })
+    const marks = Object.entries(rehearsalLabels(naming)).map((pair) => pair.join('='))
+    const filters = JSON.stringify({ label: marks })
     const names = new Set([
       ...(await callDocker(() => docker.listContainers({ all: true, filters }))).map(({ Names }) =>
         (Names[0] ?? '').slice(1),
@@ -56,7 +55,7 @@ export function rehearsals(dependencies: RuntimeDependencies) {
        * `change_failed` with its last lines for an instance that does not answer.
        */
       async rehearse(request: RehearsalRequest): Promise<Rehearsed> {
-        const name = nameOf(naming, request)
+        const name = rehearsalName(naming, request)
         const { signal } = activity()
         await running.get(name)?.catch(() => undefined)
         await sweep()
@@ -70,11 +69,6 @@ export function rehearsals(dependencies: RuntimeDependencies) {
       },
     },
   }
-}
-
-/** No instance's name: an environment's begin with `<prefix>.`, and no host is called with an underscore. */
-function nameOf({ prefix }: Naming, { id, environment }: RehearsalRequest): string {
-  return `${prefix}_rehearsal.${environment.replace('/', '.')}.${id.slice(-16)}`
 }
 
 type Rehearsal = { name: string; request: RehearsalRequest; signal: AbortSignal }
@@ -139,7 +133,7 @@ async function startAside(
   }
   const plan = { name, number: 0, imageId, network: name, definition, secrets, labels }
   signal.throwIfAborted()
-  const options = { ...containerOptions(plan), Labels: { [label]: naming.prefix } }
+  const options = { ...containerOptions(plan), Labels: rehearsalLabels(naming) }
   const { id } = await callDocker(() => docker.createContainer(options))
   crashPoint('rehearsal.created')
   const started = performance.now()
@@ -156,7 +150,7 @@ async function makeNetwork({ docker, naming }: RuntimeDependencies, name: string
       Name: name,
       Driver: 'bridge',
       CheckDuplicate: true,
-      Labels: { [label]: naming.prefix },
+      Labels: rehearsalLabels(naming),
       Options: { 'com.docker.network.bridge.enable_icc': 'false' },
     }),
   )

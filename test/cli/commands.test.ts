@@ -228,3 +228,16 @@ test.each(['up', 'status'])(
     expect(roomy.stderr).not.toContain('low disk')
   },
 )
+
+test('kiln status says what the guard refused, as one line each', async () => {
+  const connection = { address: 'http://127.0.0.1:1', token: secret }
+  const { stderr } = await kilnHere(['status'], { connection, broken: true })
+  expect(stderr).toMatch(
+    /^ {2}refused 21 since 2026-11-01; .*\n {2}2026-11-28T03:00:00.000Z somebody by Docker-Client\/20.10.24 \(linux\): kiln.hello.prod.3.1 is an instance of hello\/prod: no exec/m,
+  )
+  expect((await kilnHere(['status'], { connection })).stderr).not.toContain('refused')
+  const { stdout } = await kilnHere(['status', '--json'], { connection, broken: true })
+  expect(JSON.parse(stdout)).toMatchObject({
+    refusals: { total: 21, newest: [{ rule: 'into-instance', container: 'kiln.hello.prod.3.1' }] },
+  })
+})

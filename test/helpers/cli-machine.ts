@@ -22,6 +22,24 @@ const known = {
   status: false,
 } as const
 
+const refused = {
+  since: '2026-11-01T03:00:00.000Z',
+  total: 21,
+  newest: [
+    {
+      time: '2026-11-28T03:00:00.000Z',
+      rule: 'into-instance',
+      message: 'kiln.hello.prod.3.1 is an instance of hello/prod: no exec\u001b[2J',
+      container: 'kiln.hello.prod.3.1',
+      environment: 'hello/prod',
+      method: 'POST',
+      path: '/v1.41/containers/c0ffee/exec',
+      user: '',
+      client: 'Docker-Client/20.10.24 (linux)',
+    },
+  ],
+} as const
+
 function usable(broken: boolean) {
   if (!broken) return known
   throw new KilnError('invalid_yaml', 'repositories.yaml: unknown key tokn')
@@ -37,6 +55,7 @@ export function memoryMachine(broken: boolean): LocalVerbs {
       ? { host: 'local', since: '2026-11-28T03:00:00.000Z', message: 'the host starts nothing' }
       : null,
     guard: broken ? 'unknown' : 'in place',
+    refusals: broken ? refused : null,
     lowDisk: broken
       ? {
           message: '1 GiB are free at /srv/.kiln, 1 GiB less than the 2 GiB that work begins with',

@@ -82,6 +82,7 @@ async function showStatus(
     )
   tellLowDisk(session, local)
   session.output.talk(guardLines[local.guard])
+  for (const line of refusalLines(local.refusals)) session.output.talk(cleanLine(line))
   if (server === null) return session.output.talk(`no Kiln runs in ${local.home}: kiln up`)
   const versions = Object.entries(server.versions).map(([name, version]) => `${name} ${version}`)
   session.output.talk(`kiln ${server.version}; ${versions.join(', ')}`)
@@ -96,6 +97,25 @@ const guardLines = {
   absent: 'guard: none, whoever reaches the engine may enter instances (docs/guard.md)',
   unknown: 'guard: unknown, the engine does not answer',
 } as const satisfies Record<LocalStatus['guard'], string>
+
+/** How many refusals are told; `--json` has more, and the guard's log all. */
+const told = 3
+
+function refusalLines(refusals: LocalStatus['refusals']): string[] {
+  if (refusals === null) return []
+  if (refusals === 'unreadable')
+    return ['  what it refused cannot be read: journalctl -u kiln-guard']
+  const { since, total, newest } = refusals
+  return [
+    `  refused ${total} since ${since.slice(0, 10)}; the last (all: journalctl -u kiln-guard):`,
+    ...newest
+      .slice(0, told)
+      .map(
+        (one) =>
+          `  ${one.time} ${one.user || 'somebody'} by ${one.client || 'no name'}: ${one.message}`,
+      ),
+  ]
+}
 
 /** Nothing stops for it, so it has to be said where people look. */
 function tellLowDisk(session: Session, { lowDisk }: LocalStatus): void {

@@ -13,12 +13,14 @@ import type { GuardEngine } from './engine.ts'
 import { readRequest, type Asked, type AuthzRequest } from './request.ts'
 import {
   allowed,
+  closedOf,
   differences,
   identityOf,
   instanceOf,
   ownReferences,
   pretendsIn,
   refusal,
+  type Closed,
   type Seen,
   type Verdict,
 } from './verdict.ts'
@@ -95,8 +97,10 @@ function judge(dependencies: GuardDependencies, asked: Judged): Promise<Verdict>
   }
 }
 
-/** What `kiln break-glass` opens; nothing may be put in, taken out or changed even then. */
-const mayBeOpened: ReadonlySet<string> = new Set(['exec', 'attach'])
+/** What `kiln break-glass` opens: an instance, to look; nothing may be put in, taken out or changed even then. */
+function mayBeOpenedBy(verb: string, { kind }: Closed): boolean {
+  return kind === 'instance' && (verb === 'exec' || verb === 'attach')
+}
 
 async function judgeInto(
   { naming, engine, ledger, now }: GuardDependencies,
@@ -105,20 +109,30 @@ async function judgeInto(
   for (const reference of references) {
     if (reference === '') continue
     const seen = await engine.container(reference)
-    const environment = instanceOf(naming, reference, seen)
-    if (environment === null) continue
+    const closed = closedOf(naming, reference, seen)
+    if (closed === null) continue
     const isLetIn =
-      mayBeOpened.has(verb) &&
+      mayBeOpenedBy(verb, closed) &&
       (await ledger.entered()).some((one) => one.id === seen?.id && isOpen(one, now()))
-    if (!isLetIn) return noEntry(verb, seen?.name ?? reference, environment)
+    if (!isLetIn) return noEntry(verb, closed)
   }
   return allowed
 }
 
-function noEntry(verb: string, name: string, environment: EnvironmentName): Verdict {
-  const way = mayBeOpened.has(verb) ? `; with a reason: kiln break-glass ${name}` : ''
-  const message = `${name} is an instance of ${environment}, which is replaced and never changed: no ${verb}${way}`
-  return refusal('into-instance', message)
+function noEntry(verb: string, closed: Closed): Verdict {
+  const name = closed.container
+  const way = mayBeOpenedBy(verb, closed) ? `; with a reason: kiln break-glass ${name}` : ''
+  const message = `${name} is ${inWords(closed)}, which ${fates[closed.kind]}: no ${verb}${way}`
+  return refusal('into-instance', message, closed)
+}
+
+const fates = {
+  instance: 'is replaced and never changed',
+  rehearsal: 'ends by itself and is never entered',
+} as const satisfies Record<Closed['kind'], string>
+
+function inWords({ kind, environment }: Closed): string {
+  return `${kind === 'instance' ? 'an instance' : 'a rehearsal'} of ${environment ?? 'this host'}`
 }
 
 async function judgeExec(dependencies: GuardDependencies, id: string): Promise<Verdict> {
@@ -137,6 +151,7 @@ async function judgeCreate(
   if (pretended !== null) return judgeInstance(dependencies, pretended, { names, body })
   const image = await dependencies.engine.image(body.image)
   return judgeImage(dependencies, {
+    container: names[0] ?? null,
     id: image?.id ?? null,
     references: [body.image, ...(image?.references ?? [])],
   })
@@ -157,7 +172,7 @@ async function judgeStart(
   if (environment === null) {
     const image = await engine.image(seen.imageId)
     const references = [seen.image, ...(image?.references ?? [])]
-    return judgeImage(dependencies, { id: seen.imageId, references })
+    return judgeImage(dependencies, { container: seen.name, id: seen.imageId, references })
   }
   const pair = await admittedAs(dependencies, readLabels(seen.labels))
   const content = pair === null ? null : await ledger.content(pair)
@@ -165,7 +180,8 @@ async function judgeStart(
 }
 
 function notAdmissible({ name }: Pick<Seen, 'name'>, environment: EnvironmentName): Verdict {
-  return refusal('not-admissible', `what ${name} is made of may not start in ${environment} now`)
+  const message = `what ${name} is made of may not start in ${environment} now`
+  return refusal('not-admissible', message, { container: name, environment })
 }
 
 /** Whose namespaces or volumes are shared is as open as by an exec. */
@@ -175,10 +191,10 @@ async function judgeJoins(
 ): Promise<Verdict> {
   for (const reference of joins) {
     const seen = await engine.container(reference)
-    const environment = instanceOf(naming, reference, seen)
-    if (environment === null) continue
-    const message = `it would share namespaces or volumes with ${seen?.name ?? reference}, an instance of ${environment}`
-    return refusal('joins-instance', message)
+    const closed = closedOf(naming, reference, seen)
+    if (closed === null) continue
+    const message = `it would share namespaces or volumes with ${closed.container}, ${inWords(closed)}`
+    return refusal('joins-instance', message, closed)
   }
   return allowed
 }
@@ -194,7 +210,7 @@ async function judgeInstance(
   const name = names[0] ?? 'it'
   if (identity === null) {
     const message = `${name} has a name or labels of an instance of ${environment}, and is none`
-    return refusal('not-as-defined', message)
+    return refusal('not-as-defined', message, { container: name, environment })
   }
   const pair = await admittedAs(dependencies, identity.labels)
   if (pair === null) return notAdmissible({ name }, environment)
@@ -212,7 +228,7 @@ async function judgeInstance(
   const different = differences(body.whole, options)
   if (different.length === 0) return allowed
   const message = `${name} differs from what its key says of ${environment} in ${different.join(', ')}; after an upgrade of Kiln the guard is restarted too`
-  return refusal('not-as-defined', message)
+  return refusal('not-as-defined', message, { container: name, environment })
 }
 
 async function admittedAs(
@@ -234,7 +250,11 @@ async function admittedAs(
 /** Other people's images are none of the guard's business; Kiln's start only while some environment may. */
 async function judgeImage(
   { ledger, registryPort }: GuardDependencies,
-  { id, references }: { id: string | null; references: readonly string[] },
+  {
+    container,
+    id,
+    references,
+  }: { container: string | null; id: string | null; references: readonly string[] },
 ): Promise<Verdict> {
   const artifacts = id === null ? [] : await ledger.artifactsOf(id)
   const named = ownReferences(references, registryPort).map(({ digest }) => digest)
@@ -244,5 +264,6 @@ async function judgeImage(
   if (admitted.some(({ digest }) => digests.includes(digest))) return allowed
   if ((await ledger.rehearsable()).some((digest) => digests.includes(digest))) return allowed
   const what = digests.find((digest) => digest !== '') ?? 'this image of Kiln'
-  return refusal('not-admissible', `${what} may not start in any environment of this host`)
+  const message = `${what} may not start in any environment of this host`
+  return refusal('not-admissible', message, { container })
 }

@@ -7,7 +7,20 @@ import { z } from 'zod'
 import { KilnError } from '../../domain/error.ts'
 import type { Guard } from './guard.ts'
 import type { AuthzRequest } from './request.ts'
-import { refusal, type Verdict } from './verdict.ts'
+import { refusal, type About, type GuardRule, type Verdict } from './verdict.ts'
+
+/** What the guard refused: by which rule, about which container, and what the engine tells of who asked. */
+export type Refused = About & {
+  rule: GuardRule
+  message: string
+  method: string
+  /** Without the query: clients put variables of containers there. */
+  path: string
+  /** The name in a client's certificate; empty where the engine listens on a Unix socket and knows nobody. */
+  user: string
+  /** As the client calls itself. */
+  client: string
+}
 
 /** The engine shows bodies up to 1 MB, in base64; a client may put the same into its query once more. */
 const largestMessage = 8 * 1024 * 1024
@@ -22,18 +35,15 @@ const form = z.object({
 })
 
 /**
- * Answers the engine at the socket, as an authorization plugin. Throws `already_running` when another
- * guard listens there.
+ * Answers the engine at the socket, as an authorization plugin; each refusal is told to `refused`, before
+ * the engine hears of it. Throws `already_running` when another guard listens there.
  */
 export async function serveGuard({
   socketPath,
   guard,
+  refused,
   logger,
-}: {
-  socketPath: string
-  guard: Guard
-  logger: Logger
-}): Promise<{ close: () => Promise<void> }> {
+}: Answering & { socketPath: string }): Promise<{ close: () => Promise<void> }> {
   await mkdir(dirname(socketPath), { recursive: true, mode: 0o755 })
   if (await answers(socketPath)) {
     throw new KilnError('already_running', 'another guard answers here', {
@@ -43,7 +53,7 @@ export async function serveGuard({
   }
   await rm(socketPath, { force: true })
   const server = createServer((request, response) => {
-    respond(request, response, { guard, logger }).catch((error: unknown) => {
+    respond(request, response, { guard, refused, logger }).catch((error: unknown) => {
       logger.error({ err: error }, 'cannot answer the engine')
       response.destroy()
     })
@@ -61,7 +71,7 @@ export async function serveGuard({
   }
 }
 
-type Answering = { guard: Guard; logger: Logger }
+type Answering = { guard: Guard; refused: (refused: Refused) => void; logger: Logger }
 
 async function respond(
   request: IncomingMessage,
@@ -86,24 +96,44 @@ async function answerTo(request: IncomingMessage, answering: Answering): Promise
   return verdict.allow ? { Allow: true } : { Allow: false, Msg: verdict.message }
 }
 
-async function verdictOf(message: IncomingMessage, { guard, logger }: Answering): Promise<Verdict> {
+async function verdictOf(
+  message: IncomingMessage,
+  { guard, refused }: Answering,
+): Promise<Verdict> {
   const read = await readMessage(message)
-  if (read === null) {
-    return refusal('unreadable', 'the guard cannot read what the engine told it of the request')
-  }
-  const verdict = await guard(read.request)
-  if (!verdict.allow) {
-    // Without the query: clients put variables of containers there.
-    const path = read.request.uri.split('?')[0]
-    const { rule, message: why } = verdict
-    logger.warn({ rule, method: read.request.method, path, user: read.user }, why)
-  }
+  const verdict = read === null ? unread : await guard(read.request)
+  if (!verdict.allow) refused(refusedOf(verdict, read))
   return verdict
 }
 
-async function readMessage(
-  message: IncomingMessage,
-): Promise<{ request: AuthzRequest; user: string } | null> {
+const unread = refusal('unreadable', 'the guard cannot read what the engine told it of the request')
+
+/** Bounded, as whoever reaches the engine may write it. */
+const longestText = 500
+
+function refusedOf(
+  { rule, message, container, environment }: Exclude<Verdict, { allow: true }>,
+  read: Read | null,
+): Refused {
+  return {
+    rule,
+    message: cut(message),
+    container: container === null ? null : cut(container),
+    environment,
+    method: cut(read?.request.method),
+    path: cut(read?.request.uri.split('?')[0]),
+    user: cut(read?.user),
+    client: cut(read?.client),
+  }
+}
+
+function cut(text = ''): string {
+  return text.slice(0, longestText)
+}
+
+type Read = { request: AuthzRequest; user: string; client: string }
+
+async function readMessage(message: IncomingMessage): Promise<Read | null> {
   try {
     const parts: Buffer[] = []
     let size = 0
@@ -114,10 +144,12 @@ async function readMessage(
     }
     const read = form.parse(JSON.parse(Buffer.concat(parts).toString('utf8')))
     const headers = Object.entries(read.RequestHeaders ?? {})
-    const contentType = headers.find(([name]) => name.toLowerCase() === 'content-type')?.[1] ?? ''
+    const header = (wanted: string) =>
+      headers.find(([name]) => name.toLowerCase() === wanted)?.[1] ?? ''
+    const contentType = header('content-type')
     const body = read.RequestBody ? Buffer.from(read.RequestBody, 'base64') : null
     const { RequestMethod: method, RequestUri: uri, User: user } = read
-    return { request: { method, uri, contentType, body }, user }
+    return { request: { method, uri, contentType, body }, user, client: header('user-agent') }
   } catch {
     return null
   }

@@ -1,7 +1,13 @@
 import type { ContainerCreateOptions } from 'dockerode'
 import { isDeepStrictEqual } from 'node:util'
 import type { EnvironmentName } from '../../domain/name.ts'
-import { environmentOfContainer, instanceName, readLabels, type Naming } from '../label.ts'
+import {
+  environmentOfContainer,
+  instanceName,
+  readLabels,
+  rehearsalOf,
+  type Naming,
+} from '../label.ts'
 import type { InstanceLabels } from '../label.ts'
 
 export type GuardRule =
@@ -12,7 +18,10 @@ export type GuardRule =
   | 'unreadable'
   | 'cannot-tell'
 
-export type Verdict = { allow: true } | { allow: false; rule: GuardRule; message: string }
+/** What a refusal is about, as far as it is known. */
+export type About = { container: string | null; environment: EnvironmentName | null }
+
+export type Verdict = { allow: true } | ({ allow: false; rule: GuardRule; message: string } & About)
 
 /** What the engine says of a container. */
 export type Seen = {
@@ -28,8 +37,29 @@ export type Seen = {
 
 export const allowed: Verdict = { allow: true }
 
-export function refusal(rule: GuardRule, message: string): Verdict {
-  return { allow: false, rule, message: `${message} (kiln guard: ${rule}; docs/guard.md)` }
+export function refusal(
+  rule: GuardRule,
+  message: string,
+  { container = null, environment = null }: Partial<About> = {},
+): Exclude<Verdict, { allow: true }> {
+  const text = `${message} (kiln guard: ${rule}; docs/guard.md)`
+  return { allow: false, rule, message: text, container, environment }
+}
+
+/** A container of this host that nobody enters. */
+export type Closed = About & { kind: 'instance' | 'rehearsal'; container: string }
+
+/** The closed container that a reference means; null: it is none. Of `seen` as `instanceOf`. */
+export function closedOf(
+  naming: Naming,
+  reference: string,
+  seen: Pick<Seen, 'name' | 'labels'> | null,
+): Closed | null {
+  const container = seen?.name ?? reference.replace(/^\/+/, '')
+  const environment = instanceOf(naming, reference, seen)
+  if (environment !== null) return { kind: 'instance', container, environment }
+  const rehearsed = rehearsalOf(naming, { name: container, labels: seen?.labels ?? {} })
+  return rehearsed === null ? null : { kind: 'rehearsal', container, ...rehearsed }
 }
 
 /**

@@ -9,7 +9,7 @@ import type { Entered } from '../../../src/domain/break-glass.ts'
 import type { Digest } from '../../../src/domain/digest.ts'
 import { guardEngine } from '../../../src/runtime/guard/engine.ts'
 import { createGuard, type Admitted } from '../../../src/runtime/guard/guard.ts'
-import { serveGuard } from '../../../src/runtime/guard/server.ts'
+import { serveGuard, type Refused } from '../../../src/runtime/guard/server.ts'
 import { findContainers } from '../../../src/runtime/engine.ts'
 import { lookWith } from '../../../src/runtime/look.ts'
 import { ownDocker, type OwnDocker } from '../../helpers/own-docker.ts'
@@ -20,6 +20,7 @@ import {
   logger,
   startOf,
   type HostAtHand,
+  until,
 } from '../host-at-hand.ts'
 
 // A real engine that asks a real guard, and a host that does its work through both.
@@ -35,6 +36,8 @@ let serve: () => Promise<{ close: () => Promise<void> }>
 let admitted: Admitted[] = []
 let isLedgerAway = false
 let entered: Entered[] = []
+let rehearsed: Digest[] = []
+let noted: Refused[] = []
 /** Artifacts and their images in the engine. */
 const imageIds = new Map<Digest, string>()
 
@@ -46,7 +49,7 @@ const ledger = {
     return admitted
   },
   entered: async () => entered,
-  rehearsable: async () => [],
+  rehearsable: async () => rehearsed,
   content: async ({ digest, definition }: { digest: Digest; definition: Digest }) => ({
     imageId: imageIds.get(digest) ?? '',
     definition: host.definitions.get(definition)!,
@@ -61,6 +64,7 @@ beforeAll(async () => {
     serveGuard({
       socketPath,
       logger,
+      refused: (refused) => noted.push(refused),
       guard: createGuard({
         naming: host.naming,
         engine: guardEngine(later),
@@ -149,14 +153,22 @@ test('the host does all its work through a guarded engine; nobody enters what it
   await host.activities.waitReady({ ...request, instances })
   const [first] = instances
   const { id, name } = first!
+  noted = []
   for (const reference of [name, id, id.slice(0, 12)]) {
     for (const [door, open] of doors(reference)) {
       expect([door, await outcome(open())]).toEqual([door, 'into-instance'])
     }
   }
+  // Each is on record: by which rule, about which instance, and what is known of who asked.
+  expect(noted.length).toBe(3 * doors(id).length)
+  for (const one of noted)
+    expect(one).toMatchObject({ rule: 'into-instance', container: name, environment, user: '' })
+  expect(noted.map(({ method, path }) => `${method} ${path.replace(/^\/v[0-9.]+/, '')}`)).toContain(
+    `GET /containers/${id}/archive`,
+  )
   const by = { since: new Date().toISOString(), by: 'ann', reason: 'it hangs' }
-  const until = new Date(Date.now() + 60_000).toISOString()
-  entered = [{ ...by, instance: name, id, until }]
+  const inAMinute = new Date(Date.now() + 60_000).toISOString()
+  entered = [{ ...by, instance: name, id, until: inAMinute }]
   await shell(docker.getContainer(name))
   entered = []
   expect(await outcome(shell(docker.getContainer(name)))).toBe('into-instance')
@@ -204,6 +216,33 @@ test('what is not admissible is neither made nor started, whoever asks and by wh
   const again = host.activities.startInstances({ ...request, count: 2 })
   await expect(again).rejects.toThrow('not-admissible')
   expect(await outcome(before.remove())).toBe('allowed')
+}, 40_000)
+
+test('the host rehearses through a guarded engine; nobody enters that either', async () => {
+  const { digest } = await admit(4, { VERSION: 'rehearsed', NEVER_READY: '1' })
+  admitted = admitted.filter((one) => one.digest !== digest)
+  rehearsed = [digest]
+  host.targets.add(digest)
+  const definition = host.define()
+  const request = {
+    id: 'rehearsal.1',
+    environment,
+    key: keyLeaf(4),
+    digest,
+    definition,
+    sequence: 4,
+  }
+  const working = host.rehearsals.activities.rehearse(request)
+  working.catch(() => undefined)
+  const filters = JSON.stringify({ label: [`kiln.rehearsal=${host.naming.prefix}`] })
+  const find = async () => (await docker.listContainers({ filters }))[0]?.Id
+  await until(async () => (await find()) !== undefined)
+  for (const [door, open] of doors((await find())!))
+    expect([door, await outcome(open())]).toEqual([door, 'into-instance'])
+  // As without a guard; ending it is in nobody's way.
+  await docker.getContainer((await find())!).kill()
+  await expect(working).rejects.toMatchObject({ code: 'change_failed' })
+  expect(await find()).toBeUndefined()
 }, 40_000)
 
 test("other people's containers are let alone; without a ledger they still are, and Kiln's still end", async () => {

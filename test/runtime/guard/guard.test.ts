@@ -160,6 +160,8 @@ describe('into an instance', () => {
       message: expect.stringMatching(
         /kiln\.hello\.prod\.3\.1 is an instance of hello\/prod.*no exec.*docs\/guard\.md/,
       ),
+      container: name,
+      environment: 'hello/prod',
     })
   })
 
@@ -169,6 +171,58 @@ describe('into an instance', () => {
     for (const verb of ['stop', 'kill', 'wait', 'pause'])
       expect(await ruleOf(ask('POST', `/containers/${name}/${verb}`))).toBe('allowed')
     expect(await ruleOf(ask('DELETE', `/containers/${name}?force=1`))).toBe('allowed')
+  })
+})
+
+describe("into a rehearsal of the host's, which has secrets as an instance has", () => {
+  const rehearsal = 'kiln_rehearsal.hello.prod.0123456789abcdef'
+  const doors: [string, string][] = [
+    ['POST', '/containers/ID/exec'],
+    ['POST', '/containers/ID/attach'],
+    ['GET', '/containers/ID/archive?path=/run/secrets'],
+    ['PUT', '/containers/ID/archive?path=/'],
+    ['POST', '/commit?container=ID'],
+    ['POST', '/containers/ID/rename?name=web'],
+    ['POST', '/containers/ID/update'],
+    ['GET', '/containers/ID/export'],
+    ['POST', '/exec/e3/start'],
+  ]
+  beforeEach(() => {
+    const one = stranger({ id: 'feed', name: rehearsal, labels: { 'kiln.rehearsal': 'kiln' } })
+    for (const reference of ['feed', rehearsal]) containers.set(reference, one)
+    execs.set('e3', 'feed')
+  })
+
+  test.each(doors)('%s %s is refused', async (method, uri) => {
+    for (const reference of ['feed', rehearsal])
+      expect(await ask(method, uri.replace('ID', reference))).toMatchObject({
+        rule: 'into-instance',
+        container: rehearsal,
+        environment: 'hello/prod',
+        message: expect.not.stringContaining('break-glass'),
+      })
+  })
+
+  test('also by its name before it is there, by its label alone, and for who was let in', async () => {
+    containers.delete(rehearsal)
+    expect(await ruleOf(ask('POST', `/containers/${rehearsal}/exec`))).toBe('into-instance')
+    containers.set('x', stranger({ labels: { 'kiln.rehearsal': 'kiln' } }))
+    expect(await ruleOf(ask('POST', '/containers/x/exec'))).toBe('into-instance')
+    const leave = { since: '2026-11-28T02:59:00Z', by: 'ann', reason: 'it hangs' }
+    entered = [{ ...leave, instance: rehearsal, id: 'feed', until: '2026-11-29T00:00:00.000Z' }]
+    expect(await ruleOf(ask('POST', '/containers/feed/exec'))).toBe('into-instance')
+  })
+
+  test('and beside it: nothing shares its namespaces or volumes; it may be ended', async () => {
+    const body = { Image: 'nginx:1', HostConfig: { VolumesFrom: ['feed'] } }
+    expect(await ruleOf(ask('POST', '/containers/create?name=w', body))).toBe('joins-instance')
+    expect(await ruleOf(ask('POST', '/containers/feed/kill'))).toBe('allowed')
+  })
+
+  test("another host's on the same engine is that one's own business", async () => {
+    const theirs = { 'kiln.rehearsal': 'kiln-b' }
+    containers.set('b', stranger({ name: 'kiln-b_rehearsal.hello.prod.0', labels: theirs }))
+    expect(await ruleOf(ask('POST', '/containers/b/exec'))).toBe('allowed')
   })
 })
 
