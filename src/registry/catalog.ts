@@ -81,7 +81,8 @@ function describe(digest: Digest, { bytes, manifest }: StoredManifest): Descript
     mediaType: manifest.mediaType,
     digest,
     size: bytes.byteLength,
-    artifactType: manifest.artifactType ?? manifest.config.mediaType,
+    // An empty one counts as none: the specification's Listing Referrers.
+    artifactType: manifest.artifactType || manifest.config.mediaType,
     ...(manifest.annotations === undefined ? {} : { annotations: manifest.annotations }),
   }
 }

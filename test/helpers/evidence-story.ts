@@ -84,7 +84,11 @@ export class Story {
           committedAt: 1,
           subject: name,
         },
-        template: { name: 'node-service', lock: digestOf(Buffer.from('lock')) },
+        template: {
+          name: 'node-service',
+          lock: this.blob('lock'),
+          base: { name: 'debian', lock: this.blob('base lock') },
+        },
         provenance,
         sbom,
         files: this.blob(`files ${name}`),

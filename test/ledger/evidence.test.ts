@@ -1,6 +1,6 @@
 import { execa } from 'execa'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { delimiter, dirname, join } from 'node:path'
+import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
+import { join, resolve } from 'node:path'
 import { tmpdir } from 'node:os'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { withNextKey } from '../../signing/role-history.ts'
@@ -101,6 +101,22 @@ test('a key with all that it takes is judged good, check by check', async () => 
   expect(said['standing']).toContain('active as of entry')
   expect(said['proved before']).toContain('active in hello/dev')
   expect(await story.evidence(live)).toEqual(whole)
+})
+
+test('what its artifact was made of is in it: policy, kiln.yaml, files, the template and its base, the SBOM', async () => {
+  const { index } = await readEvidence(stream(whole))
+  expect(index.blobs.map(({ what }) => what).toSorted()).toEqual([
+    'definition',
+    'files',
+    'kiln.yaml',
+    'manifest',
+    'policy',
+    'template.lock',
+    'template.lock of debian, its base',
+  ])
+  expect(index.statements.map(({ kind }) => kind)).toEqual(
+    expect.arrayContaining(['sbom', 'provenance', 'sealed']),
+  )
 })
 
 test('a key that is over is told as such, and is as good as it was', async () => {
@@ -297,21 +313,52 @@ test("another log's key, log, or statements do not fit in", async () => {
   }
 })
 
-async function run(bytes: Uint8Array) {
-  const at = await mkdtemp(join(folder, 'sh-'))
-  await writeFile(join(at, 'e.tar'), bytes)
-  await execa('tar', ['-xf', 'e.tar'], { cwd: at })
-  const tools = ['cosign', 'slsa-verifier'].map((tool) => dirname(findTool(tool)))
-  const env = {
-    PATH: [...tools, '/usr/bin', '/bin'].join(delimiter),
-    HOME: at,
-    https_proxy: 'http://127.0.0.1:1',
-  }
-  return execa('sh', ['verify.sh'], { cwd: at, env, extendEnv: false, reject: false })
+/**
+ * Runs a command where there is no network at all, not even this machine's own: in a network namespace of
+ * its own. Which interfaces it had is written into `interfaces`.
+ */
+async function offline(
+  command: readonly string[],
+  { cwd, env }: { cwd: string; env: Record<string, string> },
+) {
+  const script = '/bin/cat /proc/net/dev > interfaces && exec "$@"'
+  const inside = ['--map-root-user', '--net', '/bin/sh', '-c', script, 'sh', ...command]
+  const ran = await execa(findTool('unshare'), inside, {
+    cwd,
+    env,
+    extendEnv: false,
+    reject: false,
+  })
+  const interfaces = (await readFile(join(cwd, 'interfaces'), 'utf8')).match(/^ *\w+(?=:)/gm)
+  expect(interfaces?.map((name) => name.trim())).toEqual(['lo'])
+  return ran
 }
 
+/** With nothing on PATH but what the script says that it needs, and the shell's own `dirname`. */
+async function run(bytes: Uint8Array) {
+  const cwd = await mkdtemp(join(folder, 'sh-'))
+  await writeFile(join(cwd, 'e.tar'), bytes)
+  await execa('tar', ['-xf', 'e.tar'], { cwd })
+  const PATH = join(cwd, 'tools')
+  await mkdir(PATH)
+  for (const tool of ['cosign', 'slsa-verifier', 'dirname'])
+    await symlink(findTool(tool), join(PATH, tool))
+  return offline(['/bin/sh', 'verify.sh'], { cwd, env: { PATH, HOME: cwd } })
+}
+
+test('kiln verify judges it where there is no server, no home and no network', async () => {
+  const cwd = await mkdtemp(join(folder, 'offline-'))
+  await writeFile(join(cwd, 'e.tar'), whole)
+  const kiln = resolve(import.meta.dirname, '../../bin/kiln')
+  const env = { PATH: process.env['PATH'] ?? '', HOME: cwd, KILN_HOME: join(cwd, 'none') }
+  const ran = await offline([kiln, 'verify', 'e.tar', '--root', story.root], { cwd, env })
+  expect(`${ran.exitCode} ${ran.stderr}`).toMatch(/^0 /)
+  expect(ran.stdout).toMatch(/^standing\tok\tactive as of entry/m)
+  expect(ran.stdout).not.toMatch(/\tFAILED\t|\tfailed\t/)
+})
+
 describe('verify.sh with cosign and slsa-verifier alone', () => {
-  test('both agree, without a network', async () => {
+  test('both agree, where there is no network', async () => {
     const { exitCode, stdout, stderr } = await run(whole)
     expect(`${exitCode} ${stderr}`).toMatch(/^0 /)
     expect(stdout).toContain(`both agree: ${live.body.digest} may run in hello/prod`)

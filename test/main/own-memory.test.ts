@@ -5,7 +5,9 @@ import { pino } from 'pino'
 import { expect, test } from 'vitest'
 import { writeTrust } from '../../signing/trust-files.ts'
 import { openLedger } from '../../src/ledger/ledger-writer.ts'
+import { lockCollections } from '../../src/main/collection-lock.ts'
 import { loadConfig, type Config } from '../../src/main/config.ts'
+import { localGc } from '../../src/main/local-gc.ts'
 import { localFsck, localReindex } from '../../src/main/local-ledger.ts'
 import { localPrune } from '../../src/main/local-prune.ts'
 import { localBackup, localRestore } from '../../src/main/local-recovery.ts'
@@ -197,4 +199,19 @@ test('two homes of one origin are remembered apart, and so are two people', () =
     home,
   ])
   expect(new Set(paths).size).toBe(5)
+})
+
+test('a collection and a backup of one store wait for each other, and say so', async () => {
+  const one = machine()
+  await append(one.config, 1)
+  const { release } = await lockCollections(one.config)
+  const refusal = {
+    code: 'already_running',
+    message: 'kiln gc or kiln backup is at work on this store',
+    place: join(one.config.paths.store, 'gc'),
+  }
+  await expect(readers.backup(one)).rejects.toMatchObject(refusal)
+  await expect(localGc(one.config, true)).rejects.toMatchObject(refusal)
+  release()
+  expect(await readers.backup(one)).toMatchObject({ entries: 1 })
 })

@@ -39,7 +39,7 @@ function manifestOf(more: object = {}): Buffer {
 
 const manifest = manifestOf()
 const subject = described(manifest, mediaTypes.manifest)
-/** With an artifactType and annotations; without, so that its config's type counts. */
+/** With an artifactType and annotations; without, or with an empty one, so that its config's type counts. */
 const typed = manifestOf({
   artifactType: 'application/vnd.example.one',
   config: described(empty, mediaTypes.empty),
@@ -47,7 +47,8 @@ const typed = manifestOf({
   annotations: { 'org.example.note': 'kept' },
 })
 const untyped = manifestOf({ subject })
-const all = [manifest, typed, untyped]
+const emptyType = manifestOf({ subject, artifactType: '' })
+const all = [manifest, typed, untyped, emptyType]
 
 let kiln: Awaited<ReturnType<typeof registryAtHand>>
 let control: Awaited<ReturnType<typeof debianRegistry>>
@@ -263,11 +264,27 @@ const discovery: Row[] = [
     },
   },
   {
-    must: 'the referrers of a repository that is found are 200, and never 404',
+    must: 'with n and last there are at most n, all after last, in lexical order',
+    fails: 'it knows no repository that has no tag',
+    run: async ({ ask }) => {
+      const answer = await ask('/v2/hello/tags/list?n=2&last=b')
+      expect(answer.status).toBe(200)
+      const { tags } = (await answer.json()) as { tags: string[] }
+      expect(tags).toEqual(
+        tags
+          .toSorted()
+          .filter((tag) => tag > 'b')
+          .slice(0, 2),
+      )
+    },
+  },
+  {
+    must: 'the referrers of a repository that is found are 200, and no request for referrers is 404',
     fails: noReferrers,
     run: async ({ ask }) => {
       expect((await ask(referrers)).status).toBe(200)
       expect((await ask(`/v2/hello/referrers/${noDigest}`)).status).toBe(200)
+      expect((await ask(`/v2/nowhere/referrers/${noDigest}`)).status).not.toBe(404)
     },
   },
   {
@@ -294,7 +311,7 @@ const discovery: Row[] = [
     run: async ({ ask }) => {
       const found = await listed(ask)
       expect(found.map(({ digest }) => digest).toSorted()).toEqual(
-        [digestOf(typed), digestOf(untyped)].toSorted(),
+        [typed, untyped, emptyType].map(digestOf).toSorted(),
       )
       for (const one of found) {
         const answer = await ask(`/v2/hello/manifests/${one.digest}`)
@@ -313,11 +330,14 @@ const discovery: Row[] = [
     },
   },
   {
-    must: "without one it is the media type of the manifest's config",
+    must: "without one, or with an empty one, it is the media type of the manifest's config",
     fails: noReferrers,
     run: async ({ ask }) => {
-      const one = (await listed(ask)).find(({ digest }) => digest === digestOf(untyped))
-      expect(one?.artifactType).toBe(mediaTypes.config)
+      const found = await listed(ask)
+      for (const bytes of [untyped, emptyType]) {
+        const one = found.find(({ digest }) => digest === digestOf(bytes))
+        expect(one?.artifactType).toBe(mediaTypes.config)
+      }
     },
   },
   {

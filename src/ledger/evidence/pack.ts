@@ -92,6 +92,7 @@ function aboutOf(trust: TrustRoot, key: FactOf<'key'>) {
 /** What the statements name by digest, where it says something to an auditor: layers do not. */
 async function blobsOf(source: EvidenceSource, key: FactOf<'key'>) {
   const sealed = source.ledger.sealed.get(key.body.digest)?.body
+  const base = sealed?.template.base
   const wanted: { what: string; digest: Digest; must: boolean }[] = [
     { what: 'manifest', digest: key.body.digest, must: true },
     { what: 'definition', digest: key.body.definition, must: true },
@@ -102,6 +103,9 @@ async function blobsOf(source: EvidenceSource, key: FactOf<'key'>) {
           { what: 'files', digest: sealed.files, must: true },
           { what: 'template.lock', digest: sealed.template.lock, must: false },
         ]),
+    ...(base === undefined
+      ? []
+      : [{ what: `template.lock of ${base.name}, its base`, digest: base.lock, must: false }]),
   ]
   const kept = source.policies.map(({ digest, bytes }) => ({ what: 'policy', digest, bytes }))
   for (const { what, digest, must } of wanted) {
