@@ -4,6 +4,9 @@ import { randomUUID } from 'node:crypto'
 import { join } from 'node:path'
 import { pino } from 'pino'
 import { digestOfJson } from '../../signing/canonical.ts'
+import type { SignerClient } from '../../signing/signer-client.ts'
+import type { TrustRoot } from '../../signing/trust.ts'
+import type { DeniedSubject } from '../../src/domain/denial.ts'
 import type { Digest } from '../../src/domain/digest.ts'
 import { environmentOf, type EnvironmentState } from '../../src/domain/ledger.ts'
 import type { EnvironmentName } from '../../src/domain/name.ts'
@@ -11,11 +14,12 @@ import { hasEnded, type Operation } from '../../src/domain/operation.ts'
 import { changeId, type ChangeRequest, type Wish } from '../../src/domain/request.ts'
 import type { CheckedTemplate } from '../../src/domain/template.ts'
 import { ledgerActivities } from '../../src/ledger/activities.ts'
-import { openLedger, type LedgerWriter } from '../../src/ledger/ledger-writer.ts'
+import { openLedger, type LedgerWriter, type SignerPort } from '../../src/ledger/ledger-writer.ts'
 import { workflowBundle } from '../../src/main/bundle-workflows.ts'
 import { createEngine, type Engine } from '../../src/main/engine.ts'
 import { keptArtifacts } from '../../src/main/kept-artifacts.ts'
 import { deliveryId } from '../../src/main/operation-ids.ts'
+import { signingKeysInLog } from '../../src/main/signing-keys.ts'
 import { createWorker, installRuntime } from '../../src/main/temporal.ts'
 import { promoteActivities } from '../../src/promote/activities.ts'
 import { denialActivities } from '../../src/promote/denial-activities.ts'
@@ -80,8 +84,8 @@ export type KilnInMemory = {
   forge: FakeForge
   /** Asks an environment for something, and gives the operation's id. */
   ask: (environment: EnvironmentName, wish: Wish, tail?: string) => Promise<string>
-  /** Denies an artifact, and follows it to its end. */
-  revoke: (digest: Digest) => Promise<Operation>
+  /** Denies an artifact, or something else, and follows it to its end. */
+  revoke: (what: Digest | DeniedSubject) => Promise<Operation>
   /** Follows an operation of an environment to its end. */
   ended: (environment: EnvironmentName, id: string) => Promise<Operation>
   /** Delivers a commit to its end, waits until its first environment has it, and gives the artifact. */
@@ -95,6 +99,8 @@ export type KilnInMemory = {
 }
 
 type Wrap = <A extends object>(activities: A) => A
+/** One without `nextKey` has the same keys for ever. */
+type Signer = SignerPort & { trust: TrustRoot; nextKey?: SignerClient['nextKey'] }
 
 /**
  * Kiln's workflows on a real Temporal server. What is decided and logged is real (in memory); building,
@@ -102,10 +108,12 @@ type Wrap = <A extends object>(activities: A) => A
  */
 export async function kilnInMemory(
   { address, client }: TestTemporal,
-  { wrap = (activities) => activities }: { wrap?: Wrap } = {},
+  {
+    wrap = (activities) => activities,
+    signer = memorySigner(),
+  }: { wrap?: Wrap; signer?: Signer } = {},
 ): Promise<KilnInMemory> {
   const { store, head } = memoryStore()
-  const signer = memorySigner()
   const ledger = openLedger({ store, head, signer, trust: signer.trust, logger })
   const host = new FakeHost(ledger.refresh)
   const app = `a${Math.random().toString(36).slice(2, 10)}`
@@ -127,7 +135,7 @@ export async function kilnInMemory(
   const workers = await Promise.all([
     worker(
       'control',
-      controlActivities({ ledger, store, engine, forge }),
+      controlActivities({ ledger, store, engine, forge, signer }),
       await workflowBundle(bundles),
     ),
     worker('build', builder.activities()),
@@ -157,10 +165,10 @@ export async function kilnInMemory(
     repository,
     ask,
     ended,
-    async revoke(digest) {
+    async revoke(what) {
       const id = `revocation.${randomUUID().replaceAll('-', '').slice(0, 16)}`
       const requestedAt = new Date().toISOString()
-      const subject = { kind: 'artifact', digest } as const
+      const subject = typeof what === 'string' ? artifact(what) : what
       await engine.startRevocation({
         id,
         subject,
@@ -210,6 +218,10 @@ export async function kilnInMemory(
   }
 }
 
+function artifact(digest: Digest): DeniedSubject {
+  return { kind: 'artifact', digest }
+}
+
 function randomTail(): string {
   return Math.random().toString(36).slice(2)
 }
@@ -248,11 +260,13 @@ function controlActivities({
   store,
   engine,
   forge,
+  signer: { nextKey = () => Promise.reject(new Error('this signer keeps its keys')) },
 }: {
   forge: FakeForge
   ledger: LedgerWriter
   store: AgingStore
   engine: Engine
+  signer: Signer
 }) {
   const kept = keptArtifacts({ store: holdingStore(store), ledger, origin })
   const templates = new Map<Digest, CheckedTemplate>()
@@ -267,7 +281,7 @@ function controlActivities({
       publishedBundle: ledger.publishedBundle,
       verify: ledger.verify,
       blob,
-      signingKeys: { list: async () => [], follow: async () => undefined },
+      signingKeys: signingKeysInLog({ ledger, signer: { nextKey } }),
       origin,
       version: '0.0.0',
       policy: { name: 'test', digest: digestOfJson('policy') },

@@ -1,8 +1,13 @@
+import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
-import type { Digest } from '../../src/domain/digest.ts'
+import { digestOfHex, type Digest } from '../../src/domain/digest.ts'
 import { KilnError } from '../../src/domain/error.ts'
 import type { EnvironmentName } from '../../src/domain/name.ts'
+import { createAdmission } from '../../src/main/admission.ts'
+import { signingKeysInLog, vouching } from '../../src/main/signing-keys.ts'
 import { failOnceAfterWork, twice } from '../helpers/activity-faults.ts'
+import { folderSigner } from '../helpers/ledger-signer.ts'
+import { scratch } from '../helpers/store-scratch.ts'
 import {
   kilnInMemory,
   person,
@@ -90,6 +95,52 @@ test.each([
   },
   180_000,
 )
+
+test('what a stolen build key signed leaves every environment, back to what another key signed, or it stops', async () => {
+  const signer = await folderSigner(join(scratch(), 'keys'))
+  const own = await kilnInMemory(temporal, { signer })
+  onTestFinished(() => own.close())
+  await own.ledger.changeRoles(vouching(own.ledger))
+  const keys = signingKeysInLog({ ledger: own.ledger, signer })
+  const current = async () => {
+    const key = (await keys.list()).findLast(({ role }) => role === 'build')
+    return digestOfHex(key!.fingerprint.slice('sha256:'.length))
+  }
+  const a = await own.deliver(`artifact ${++count}`)
+  await keys.follow({ role: 'build', fingerprint: await current() })
+  const [b] = await artifacts(own, 1)
+  const before = (await own.kinds()).length
+  const fingerprint = await current()
+  const operation = await own.revoke({ kind: 'signing-key', fingerprint, from: 0 })
+  expect(operation).toMatchObject({
+    state: 'succeeded',
+    result: {
+      artifacts: 1,
+      [own.dev]: `returned to ${a} (key 3)`,
+      [own.test]: 'stopped: nothing to return to',
+    },
+  })
+  // It did not sign its own denial.
+  expect((await own.kinds()).slice(before, before + 2)).toEqual(['roles', 'denial'])
+  expect(await current()).not.toBe(fingerprint)
+  expect([served(own, own.dev), own.host.running(own.test)]).toEqual([[a], []])
+  expect((await own.state(own.test)).alarm).toMatchObject({ cause: 'denied' })
+  await refusedByHosts(own, b!)
+}, 180_000)
+
+/** A host's own judgement, from the log alone, of every key that was ever issued for an artifact. */
+async function refusedByHosts(on: KilnInMemory, artifact: Digest): Promise<void> {
+  const memory = { deny: async () => undefined, demandFresh: async () => undefined }
+  const { check } = createAdmission({ store: on.store, reader: on.ledger }, memory)
+  const keys = on.ledger.facts().filter((fact) => fact.kind === 'key')
+  const about = keys.filter(({ body }) => body.digest === artifact)
+  expect(about).toHaveLength(2)
+  for (const { leaf, body } of about) {
+    const { environment, digest, definition } = body
+    const asked = { environment, digest, definition, key: leaf, seen: { epoch: 0, sequence: 0 } }
+    await expect(check(asked)).rejects.toThrow('not denied: found denied')
+  }
+}
 
 describe('in one Kiln', () => {
   let kiln: KilnInMemory
