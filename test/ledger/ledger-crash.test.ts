@@ -2,20 +2,24 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { join, resolve } from 'node:path'
 import { pino } from 'pino'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { parseCheckpoint } from '../../signing/checkpoint.ts'
 import { rootOf } from '../../signing/merkle.ts'
+import { signerClient } from '../../signing/signer-client.ts'
+import { startSigner } from '../../signing/signer-server.ts'
 import { fsck } from '../../src/ledger/fsck.ts'
 import { openLedgerReader } from '../../src/ledger/ledger-reader.ts'
+import { openLedger } from '../../src/ledger/ledger-writer.ts'
 import { readTiles } from '../../src/ledger/tiles.ts'
 import type { BlobStore, HeadStore } from '../../src/store/blob-store.ts'
 import { openFolderStore } from '../../src/store/folder-store.ts'
 import { readFolderHead } from '../../src/store/folder-head.ts'
 import { openS3Head } from '../../src/store/s3-head.ts'
 import { openS3Store } from '../../src/store/s3-store.ts'
-import { folderSigner } from '../helpers/ledger-signer.ts'
+import { folderSigner, origin } from '../helpers/ledger-signer.ts'
 import { startGateway, type Gateway } from '../helpers/s3-gateway.ts'
 import { scratch } from '../helpers/store-scratch.ts'
+import { example } from '../signing/examples.ts'
 
 type Acknowledged = Map<string, string>
 
@@ -26,6 +30,8 @@ type Place = {
   head: Pick<HeadStore, 'read'>
   environment: Record<string, string>
 }
+
+const logger = pino({ level: 'silent' })
 
 let gateway: Gateway
 beforeAll(async () => {
@@ -39,7 +45,7 @@ function inFolder(): Place {
   return { root, store: openFolderStore(place), head: readFolderHead(place), environment: {} }
 }
 
-function inBucket(): Place {
+function inBucket(): Place & { head: HeadStore } {
   const settings = gateway.settings()
   return {
     root: scratch(),
@@ -50,24 +56,36 @@ function inBucket(): Place {
 }
 
 /** Runs a process of writers to its end or its death. */
-async function write({ root, environment }: Place, point: string, ids: readonly string[]) {
+function write(place: Place, point: string, ids: readonly string[]) {
+  return startWriting(place, point, ids).ended
+}
+
+/** `acknowledged`: how many decisions it said are on record so far. */
+function startWriting({ root, environment }: Place, point: string, ids: readonly string[]) {
   const script = resolve(import.meta.dirname, 'writer-process.ts')
   const child = spawn(process.execPath, [script, root, point, ...ids], {
-    stdio: ['ignore', 'pipe', 'inherit'],
+    stdio: ['pipe', 'pipe', 'inherit'],
     env: { ...process.env, ...environment },
   })
   let output = ''
   child.stdout.on('data', (text) => {
     output += String(text)
   })
-  const [code, signal] = (await once(child, 'close')) as [number | null, string | null]
-  const acknowledged: Acknowledged = new Map(
-    output
-      .split('\n')
-      .filter(Boolean)
-      .map((line) => [line.slice(0, line.indexOf(' ')), line]),
-  )
-  return { code, signal, acknowledged }
+  const lines = () => output.split('\n').filter((line) => line.includes(' '))
+  const ended = once(child, 'close').then(([code, signal]: unknown[]) => ({
+    code,
+    signal,
+    acknowledged: new Map(
+      lines().map((line) => [line.slice(0, line.indexOf(' ')), line]),
+    ) satisfies Acknowledged,
+  }))
+  return {
+    ended,
+    isReady: () => output.startsWith('ready'),
+    go: () => child.stdin.end('go'),
+    acknowledged: () => lines().length,
+    kill: () => child.kill('SIGKILL'),
+  }
 }
 
 /** The checkpoint at the head and the one signed last, which may be ahead. */
@@ -109,7 +127,7 @@ describe.each([
       for (const [id, line] of killed.acknowledged) expect(after.acknowledged.get(id)).toBe(line)
 
       const { trust } = await folderSigner(join(root, 'keys'))
-      const reader = openLedgerReader({ store, head, trust, logger: pino({ level: 'silent' }) })
+      const reader = openLedgerReader({ store, head, trust, logger })
       await reader.refresh()
       const logged = reader.facts().map(({ leaf, index }) => `${leaf} ${index}`)
       expect(logged).toHaveLength(5)
@@ -125,4 +143,67 @@ describe.each([
       expect((await fsck({ store, head, trust })).problems).toEqual([])
     },
   )
+})
+
+/** The test owns the folder alone. */
+const lock = async () => ({ release: () => {} })
+
+function numbers(from: number, to: number): string[] {
+  return Array.from({ length: to - from }, (_, n) => String(from + n))
+}
+
+test('two processes over one bucket and one signer, of which one is killed at any moment: nothing acknowledged is lost or twice, and the other goes on', async () => {
+  const at = inBucket()
+  const [socket, directory] = [join(at.root, 'signer.sock'), join(at.root, 'keys')]
+  const signer = await startSigner({
+    socket,
+    directory,
+    origin,
+    lock,
+    now: () => new Date(),
+    logger,
+  })
+  onTestFinished(() => signer.close())
+  const { trust } = signer
+  const shared = { KILN_TEST_SIGNER: JSON.stringify({ socket, trust }) }
+  const place = { ...at, environment: { ...at.environment, ...shared } }
+
+  // Some decisions are asked of both; one of the two is far from its end when it dies.
+  const dying = startWriting(place, '-', numbers(20, 400))
+  const living = startWriting(place, '-', numbers(0, 60))
+  for (const { isReady } of [dying, living])
+    await expect.poll(isReady, { timeout: 30_000 }).toBe(true)
+  for (const { go } of [dying, living]) go()
+  await expect.poll(dying.acknowledged, { timeout: 30_000 }).toBeGreaterThan(8)
+  dying.kill()
+  const killed = await dying.ended
+  const before = living.acknowledged()
+  const lived = await living.ended
+  expect([killed.signal, lived.code, lived.acknowledged.size]).toEqual(['SIGKILL', 0, 60])
+  expect(before).toBeLessThan(60)
+
+  // What the dead one had begun is asked of the next server; in flight were three at most.
+  const client = signerClient({ socket, origin, timeoutMs: 30_000 })
+  const { store, head } = at
+  const next = openLedger({ store, head, signer: client, trust, logger })
+  await next.complete()
+  const begun = numbers(20, 20 + killed.acknowledged.size + 3)
+  const repeated = await Promise.all(
+    begun.map(async (id) => {
+      const { leaf, index } = await next.decide({ id, signable: example('drift', Number(id)) })
+      return `${id} ${leaf} ${index}`
+    }),
+  )
+  expect(repeated).toEqual(expect.arrayContaining([...killed.acknowledged.values()]))
+  const all = new Set([
+    ...lived.acknowledged.values(),
+    ...killed.acknowledged.values(),
+    ...repeated,
+  ])
+  const facts = next.facts().map(({ leaf, index }) => `${leaf} ${index}`)
+  expect([...all].map((line) => line.slice(line.indexOf(' ') + 1)).toSorted()).toEqual(
+    facts.toSorted(),
+  )
+  expect(facts).toHaveLength(Math.max(60, 20 + begun.length))
+  expect((await fsck({ store, head, trust })).problems).toEqual([])
 })

@@ -2,23 +2,35 @@
  * A process of its own that decides: `node writer-process.ts <root> <crash point or -> <id>...`, in a
  * folder below the root, or with two writers at once in the bucket that `KILN_TEST_S3` gives (settings as
  * JSON). Prints `<id> <leaf> <index>` for each decision that was acknowledged. At the named point it is killed
- * by SIGKILL, or with `after:` before it, when it passes there again.
+ * by SIGKILL, or with `after:` before it, when it passes there again. With `KILN_TEST_SIGNER` (trust and socket as
+ * JSON) the signer is another process, which other writers ask too; decisions come three at a time, and the first
+ * when something comes over standard input, asked for by a line `ready`.
  */
+import { once } from 'node:events'
 import { join } from 'node:path'
 import { pino } from 'pino'
+import { signerClient } from '../../signing/signer-client.ts'
+import type { TrustRoot } from '../../signing/trust.ts'
 import { openLedger, type LedgerWriter } from '../../src/ledger/ledger-writer.ts'
 import type { BlobStore, HeadStore } from '../../src/store/blob-store.ts'
 import { openFolderHead } from '../../src/store/folder-head.ts'
 import { lockFolder } from '../../src/store/folder-lock.ts'
 import { openFolderStore } from '../../src/store/folder-store.ts'
 import type { S3Settings } from '../../src/store/s3-client.ts'
-import { folderSigner } from '../helpers/ledger-signer.ts'
+import { folderSigner, origin } from '../helpers/ledger-signer.ts'
 import { example } from '../signing/examples.ts'
 
 const [root = '', point = '', ...ids] = process.argv.slice(2)
 const bucket = process.env['KILN_TEST_S3']
-const signer = await folderSigner(join(root, 'keys'))
+const shared = process.env['KILN_TEST_SIGNER']
+const signer = shared === undefined ? await folderSigner(join(root, 'keys')) : clientOf(shared)
+const atOnce = shared === undefined ? ids.length : 3
 let passes = point.startsWith('after:') ? 2 : 1
+
+function clientOf(text: string) {
+  const { socket, trust } = JSON.parse(text) as { socket: string; trust: TrustRoot }
+  return { ...signerClient({ socket, origin, timeoutMs: 30_000 }), trust }
+}
 
 function openWriter(place: { store: BlobStore; head: HeadStore }): LedgerWriter {
   return openLedger({
@@ -59,7 +71,13 @@ async function decide(id: string): Promise<void> {
   process.stdout.write(`${id} ${leaf} ${index}\n`)
 }
 
+if (shared !== undefined) {
+  process.stdout.write('ready\n')
+  await once(process.stdin, 'data')
+  process.stdin.destroy()
+}
 // The first alone, so that it is acknowledged when a later one dies.
 const [first, ...rest] = ids
 if (first !== undefined) await decide(first)
-await Promise.all(rest.map(decide))
+for (let next = 0; next < rest.length; next += atOnce)
+  await Promise.all(rest.slice(next, next + atOnce).map(decide))
