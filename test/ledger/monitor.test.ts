@@ -9,6 +9,7 @@ import { publicKeyOf } from '../../signing/public-key.ts'
 import { derOf } from '../../signing/trust.ts'
 import { openAppender } from '../../src/ledger/appender.ts'
 import { localMonitor } from '../../src/main/local-monitor.ts'
+import { startKiln } from '../helpers/cli.ts'
 import { memorySigner, origin, type TestSigner } from '../helpers/ledger-signer.ts'
 import { memoryStore, type MemoryStore } from '../helpers/memory-store.ts'
 import { signedLog } from '../helpers/signed-log.ts'
@@ -19,6 +20,7 @@ type Files = Map<string, Uint8Array>
 type Log = MemoryStore & { signer: TestSigner }
 
 let shown: Files = new Map()
+let isDown = false
 let server: Server
 let address: string
 let folder: string
@@ -27,7 +29,7 @@ beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'kiln-monitor-'))
   server = createServer((request, response) => {
     const bytes = shown.get((request.url ?? '').replace('/api/v1/', ''))
-    response.statusCode = bytes === undefined ? 404 : 200
+    response.statusCode = isDown ? 503 : bytes === undefined ? 404 : 200
     response.end(bytes)
   }).listen(0, '127.0.0.1')
   await new Promise((resolve) => server.once('listening', resolve))
@@ -239,4 +241,35 @@ test('a memory that is damaged is no first look; what does not answer is an outa
   await expect(look({ address: 'http://127.0.0.1:1', state: `${state}.2` })).rejects.toMatchObject({
     code: 'not_running',
   })
+})
+
+test('the command watches through growth and an outage, and ends with 8, loudly, when history changed', async () => {
+  const { log, before, after } = await seenAt300()
+  shown = before
+  const { written, ended } = startKiln(['monitor', address, '--every', '1s', '--state', state])
+  const within = { timeout: 30_000 }
+  const sizes = () => written.stdout.split('\n').map((line) => line.split('\t')[1])
+  await expect
+    .poll(() => written.stderr, within)
+    .toContain('0 new entries checked, the 300 of before')
+  shown = after
+  await expect
+    .poll(() => written.stderr, within)
+    .toContain('300 new entries checked, the 300 of before')
+  isDown = true
+  await expect.poll(() => written.stderr, within).toContain('checkpoint does not answer: HTTP 503')
+  const looks = sizes().length
+  isDown = false
+  await expect.poll(() => sizes().length, within).toBeGreaterThan(looks)
+  expect(new Set(sizes().slice(0, -1))).toEqual(new Set(['300', '600']))
+  shown = await grown(sameKeys(log), [[700, ' other']])
+  const { code, stdout, stderr } = await ended
+  expect(code).toBe(8)
+  expect(stdout.trimEnd().split('\n').at(-1)).toBe(`${origin}\tCHANGED\tforked`)
+  expect(stderr).toContain(`HISTORY CHANGED at ${address}: forked`)
+  // It ended at the first such look: what it shows is the proof, and what was seen stays seen.
+  expect(stderr.split('HISTORY CHANGED')).toHaveLength(2)
+  expect(await look()).toMatchObject({ kind: 'changed', change: 'forked' })
+  shown = after
+  expect(await look()).toMatchObject({ kind: 'intact', seenSize: 600 })
 })
