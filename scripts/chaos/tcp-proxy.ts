@@ -13,7 +13,8 @@ export type TcpProxy = {
   close: () => Promise<void>
 }
 
-export async function startTcpProxy(to: { host: string; port: number }): Promise<TcpProxy> {
+/** `at`: the port that it listens at; one that is free without it. */
+export async function startTcpProxy(to: { host: string; port: number }, at = 0): Promise<TcpProxy> {
   const pairs = new Set<readonly [Socket, Socket]>()
   let dropping = false
   let swallowed = 0
@@ -37,7 +38,7 @@ export async function startTcpProxy(to: { host: string; port: number }): Promise
     for (const socket of pair) socket.on('error', end).on('close', end)
   })
   await new Promise<void>((resolve) => {
-    server.listen(0, '127.0.0.1', resolve)
+    server.listen(at, '127.0.0.1', resolve)
   })
   const address = server.address()
   const cut = () => {

@@ -1,14 +1,15 @@
 import { execa } from 'execa'
-import { readFile } from 'node:fs/promises'
+import { readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { startTcpProxy, type TcpProxy } from '../../scripts/chaos/tcp-proxy.ts'
 import { changeGreeting, type Repository } from '../../scripts/demo/repository.ts'
 import type { Client } from '../../src/api/client.ts'
 import { admissible } from '../../src/domain/ledger.ts'
 import { startLoad } from '../helpers/load-client.ts'
 import { activeInDev, edit, withCalmLoad } from './by-api.ts'
 import { here, work } from './command.ts'
-import { activeDigest, ended, kilnAtHand } from './kiln-at-hand.ts'
+import { activeDigest, ended, eventually, freePorts, kilnAtHand } from './kiln-at-hand.ts'
 import type { KilnAtHand } from './kiln-at-hand.ts'
 import { changesOf, containersOf, onRecord, standing } from './record.ts'
 import { refusalStory } from './stories/refusals.ts'
@@ -17,9 +18,16 @@ let kiln: KilnAtHand
 let api: Client
 let repository: Repository
 let first: string
+/** Between the host and what the server says of the log. */
+let line: TcpProxy
 
 beforeAll(async () => {
-  kiln = await kilnAtHand()
+  const port = await freePorts()
+  line = await startTcpProxy({ host: '127.0.0.1', port })
+  kiln = await kilnAtHand({
+    KILN_API_PORT: String(port),
+    KILN_SERVER: `http://127.0.0.1:${line.port}`,
+  })
   await kiln.up()
   api = await kiln.api()
   repository = await kiln.repository()
@@ -29,6 +37,7 @@ beforeAll(async () => {
 
 afterAll(async () => {
   await kiln.remove()
+  await line.close()
 }, 120_000)
 
 describe('what is refused before it is an artifact', () => {
@@ -231,8 +240,6 @@ test('what was denied leaves every environment: by replacement that loses no req
   const back = await activeDigest(api, 'hello/dev')
   const stolen = await activeInDev(api, repository, await repository.commit('stolen'))
   expect((await work(kiln, 'promote', 'hello/test', stolen)).exitCode).toBe(0)
-  const addressOf = async (environment: string) =>
-    String((await api.environment({ params: { app: 'hello', environment } })).address)
   const load = startLoad(await addressOf('dev'), { path: '/work', connections: 2 })
   const { exitCode, operation } = await work(kiln, 'revoke', stolen, '--reason', 'key leaked')
   const { sent, failed, errors } = await load.stop()
@@ -261,6 +268,69 @@ test('what was denied leaves every environment: by replacement that loses no req
   expect((await work(kiln, 'promote', 'hello/test', String(back))).exitCode).toBe(0)
   expect((await here(kiln, 'status')).stderr).not.toContain('ALARM')
 })
+
+test('what a stolen promote key signed leaves every environment too, though its artifact is good', async () => {
+  const back = String(await activeDigest(api, 'hello/dev'))
+  const [key] = (await onRecord(kiln))
+    .of('key')
+    .filter(({ body }) => body.digest === back)
+    .slice(-2)
+  expect(key?.body.environment).toBe('hello/dev')
+  const { items } = await api.signingKeys({})
+  const stolen = items.findLast(({ role }) => role === 'promote')?.fingerprint
+  const revoking = ['revoke', String(stolen), '--from', String(key?.index), '--reason', 'stolen']
+  const { exitCode, operation } = await work(kiln, ...revoking)
+  expect(exitCode).toBe(0)
+  const older = await activeDigest(api, 'hello/dev')
+  expect(older).not.toBe(back)
+  expect(operation.result).toMatchObject({
+    artifacts: 0,
+    'hello/dev': expect.stringContaining(`returned to ${older}`),
+    'hello/test': 'stopped: nothing to return to',
+  })
+  const running = (await containersOf(kiln)).filter((one) => one.state === 'running')
+  expect(running.map((one) => [one.environment, one.digest])).toEqual([['hello/dev', older]])
+  expect((await here(kiln, 'status')).stderr).toContain('ALARM hello/test')
+  expect((await work(kiln, 'promote', 'hello/test', String(older))).exitCode).toBe(0)
+  expect((await here(kiln, 'status')).stderr).not.toContain('ALARM')
+})
+
+test('a host that nobody tells how far the log is starts nothing and says so; when it is told, what was asked goes on', async () => {
+  const before = await standing(kiln)
+  const at = Number(kiln.env['KILN_API_PORT'])
+  await line.close()
+  // Its memory is wiped too: the word of before would count for a quarter of an hour.
+  await rm(join(kiln.home, 'host/freshness'))
+  process.kill(await kiln.pid('host'), 'SIGKILL')
+  const alarm = /ALARM since .*starts nothing, and what runs goes on: nobody has told it/
+  await eventually('the host says so', 60, async () =>
+    alarm.test((await here(kiln, 'status')).stderr) ? true : undefined,
+  )
+  const { operation } = await api.rollback({
+    params: { app: 'hello', environment: 'dev' },
+    query: {},
+    body: { reason: 'cut off' },
+  })
+  await eventually('the host refused to start it', 60, async () =>
+    /"activity":"startInstances".*"not_fresh"/.test(
+      await readFile(join(kiln.home, 'logs/host.log'), 'utf8'),
+    )
+      ? true
+      : undefined,
+  )
+  expect((await standing(kiln)).containers).toEqual(before.containers)
+  expect((await fetch(await addressOf('dev'))).status).toBe(200)
+  line = await startTcpProxy({ host: '127.0.0.1', port: at }, line.port)
+  expect(await ended(api, operation)).toMatchObject({ state: 'succeeded' })
+  expect((await standing(kiln)).containers).not.toEqual(before.containers)
+  await eventually('the alarm is over', 60, async () =>
+    (await here(kiln, 'status')).stderr.includes('ALARM') ? undefined : true,
+  )
+})
+
+async function addressOf(environment: string): Promise<string> {
+  return String((await api.environment({ params: { app: 'hello', environment } })).address)
+}
 
 /** What the registry answers the host and a reader about a manifest. */
 async function pull(digest: string): Promise<Record<string, number>> {
