@@ -7,26 +7,41 @@ export type Passes = ReadonlyMap<string, Learned>
 
 export type Choice = { way: string; armed: readonly Case[] }
 
-/** At most so many deaths of a process in one piece of work: each waits for the one before it. */
+/**
+ * At most so many deaths of a process in one piece of work: each waits for the one before it. They are as
+ * the points are: the server has half of them, takes longest to start again, and everybody waits for it. So
+ * each piece has many of its deaths, and those of the others happen in their shadow.
+ */
 const mostAtOnce: Readonly<Record<CrashPointProcess, number>> = {
-  server: 4,
-  build: 5,
-  host: 4,
-  signer: 3,
+  server: 8,
+  build: 4,
+  host: 5,
+  signer: 2,
 }
+
+/** Fewer are not worth a piece of work of their own. */
+const leastShare = 3
 
 /** What a death costs, beside the work itself: a process starts again. */
 const deathMs = 5000
 
 /**
  * What to arm next: the way that reaches most for its time, where a point counts the more the fewer ways
- * pass it. Null when no way passes an open case.
+ * pass it. Of the last open cases each of the lanes has its share: a single lane would die of all of them in
+ * turn. Null when no way passes an open case.
  */
-export function choose(open: readonly Case[], passes: Passes): Choice | null {
+export function choose(open: readonly Case[], passes: Passes, lanes: number): Choice | null {
   const rarity = rarities(passes)
+  const most = (process: CrashPointProcess) => {
+    const left = open.filter(({ victim }) => victim === process).length
+    return Math.min(mostAtOnce[process], Math.max(leastShare, Math.ceil(left / lanes)))
+  }
   let best: (Choice & { score: number }) | null = null
   for (const [way, learned] of passes) {
-    const armed = hardestFirst(open, learned, rarity)
+    const passed = hardestFirst(open, learned, rarity)
+    const armed = crashPointProcesses.flatMap((process) =>
+      passed.filter(({ victim }) => victim === process).slice(0, most(process)),
+    )
     const worth = armed.reduce((sum, { point }) => sum + (rarity.get(point) ?? 0), 0)
     const score = worth / (learned.ms + armed.length * deathMs)
     if (armed.length > 0 && score > (best?.score ?? 0)) best = { way, armed, score }
@@ -34,17 +49,26 @@ export function choose(open: readonly Case[], passes: Passes): Choice | null {
   return best === null ? null : { way: best.way, armed: best.armed }
 }
 
+/** The pieces of work that are chosen one after the other when everything that is armed happens. */
+export function planned(cases: readonly Case[], passes: Passes, lanes: number): readonly Choice[] {
+  const pieces: Choice[] = []
+  let open = cases
+  for (;;) {
+    const next = choose(open, passes, lanes)
+    if (next === null) return pieces
+    pieces.push(next)
+    open = open.filter((one) => !next.armed.includes(one))
+  }
+}
+
 function hardestFirst(
   open: readonly Case[],
   { passes }: Learned,
   rarity: ReadonlyMap<string, number>,
 ): Case[] {
-  const passed = open
+  return open
     .filter(({ point }) => passes.has(point))
     .toSorted((a, b) => (rarity.get(b.point) ?? 0) - (rarity.get(a.point) ?? 0))
-  return crashPointProcesses.flatMap((process) =>
-    passed.filter(({ victim }) => victim === process).slice(0, mostAtOnce[process]),
-  )
 }
 
 /** 1 for a point that one way alone passes, 1/n for one that n ways pass. */

@@ -5,6 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { kilnAt, root, type Kiln } from '../demo/kiln.ts'
 import { endAll, lockedTemplates, lockTemplates } from '../demo/stage.ts'
+import { planned } from './choose.ts'
 import { drops } from './drops.ts'
 import { finish } from './finish.ts'
 import { supervisorPid } from './inventory.ts'
@@ -14,7 +15,7 @@ import { startLoad, together, type Counted, type Load } from './load.ts'
 import { attempt, learn, runMatrix, type Progress, type Ways } from './matrix.ts'
 import { differences, openPoints, otherCases, ownCases, settingsOf, type Points } from './points.ts'
 import { startRecorder } from './recorder.ts'
-import { documentOf } from './report.ts'
+import { documentOf, exitCodeOf } from './report.ts'
 import { openSession, type Session } from './session.ts'
 import { openStage, type Stage } from './stage.ts'
 import { openWork, prodOf, type Work } from './work.ts'
@@ -84,7 +85,8 @@ async function disturb(running: Running, minutes: number): Promise<void> {
     const end = Date.now() + minutes * 60_000
     const before = (part: number) => () => Date.now() > end - part * minutes * 60_000
     const matrix = { points, lanes: ways, passes, say }
-    await runMatrix({ ...matrix, cases: ownCases, over: before(0.3) }, progress)
+    say(`${planned(ownCases, passes, lanes.length).length} pieces of work reach every point`)
+    await runMatrix({ ...matrix, cases: ownCases, over: before(0.15) }, progress)
     await byChance(running, Math.min(end, Date.now() + minutes * 6_000))
     await runMatrix({ ...matrix, cases: ownCases, over: before(0) }, progress)
     await runMatrix({ ...matrix, cases: otherCases, over: before(0) }, progress)
@@ -104,7 +106,7 @@ async function loadOn({ session, lanes }: Running): Promise<Load> {
       startLoad(session.journal, {
         address: String(addresses[n]?.address),
         environment: `${app}/prod`,
-        connections: 3,
+        connections: 2,
         fresh: n > 0,
       }),
     ),
@@ -217,7 +219,7 @@ function conclude(document: ReturnType<typeof documentOf>): number {
   say(`requests: ${requests.sent}, failed under a kill from outside: ${requests.failed}`)
   say(`promises that did not hold: ${broken.length === 0 ? 'none' : broken.join(', ')}`)
   for (const line of document.unexpected) say(`unexpected: ${line}`)
-  return document.held && document.complete ? 0 : 1
+  return exitCodeOf(document)
 }
 
 /** How busy the machine is, now and then. */

@@ -82,7 +82,7 @@ async function runLane(
 type Table = ReturnType<typeof openTable>
 
 /** Which cases are open, armed by whom, and given up: no two lanes arm the same. */
-function openTable({ points, passes, cases }: Matrix, progress: Progress) {
+function openTable({ points, passes, cases, lanes }: Matrix, progress: Progress) {
   const tried = new Map<string, number>()
   const armed = new Set<string>()
   return {
@@ -94,6 +94,7 @@ function openTable({ points, passes, cases }: Matrix, progress: Progress) {
       const next = choose(
         open.filter(({ entry }) => !armed.has(entry)),
         passes,
+        lanes.length,
       )
       if (next === null) return open.some(({ entry }) => armed.has(entry)) ? 'later' : null
       for (const { entry } of next.armed) armed.add(entry)

@@ -39,6 +39,11 @@ export function documentOf(run: {
   }
 }
 
+/** 0 when every promise held, all work could be done, and every process died at each of its points. */
+export function exitCodeOf({ held, complete }: ReturnType<typeof documentOf>): 0 | 1 {
+  return held && complete ? 0 : 1
+}
+
 function spread(loads: readonly number[]) {
   const sum = loads.reduce((total, one) => total + one, 0)
   return {

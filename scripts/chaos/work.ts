@@ -284,11 +284,15 @@ async function watched({ session, folder }: Context): Promise<void> {
   await commitSomething(repository)
   const body = { repository: repository.path, branches: ['main'] }
   const { watch } = await session.call((api) => api.startWatch({ params: {}, query: {}, body }))
-  await until(`${app} is delivered`, 480_000, async () => {
-    const { items } = await session.call((api) => api.environments({}))
-    return items.some(
-      ({ name, active, open }) => name === `${app}/dev` && active !== null && open === null,
-    )
-  })
-  await session.call((api: Client) => api.stopWatch({ params: { id: watch.id } }))
+  try {
+    await until(`${app} is delivered`, 480_000, async () => {
+      const { items } = await session.call((api) => api.environments({}))
+      const dev = items.find(({ name }) => name === `${app}/dev`)
+      if (dev === undefined || dev.epoch === 0 || dev.open !== null) return false
+      if (dev.active === null) throw new Error(`${app}/dev: its first promotion failed`)
+      return true
+    })
+  } finally {
+    await session.call((api: Client) => api.stopWatch({ params: { id: watch.id } }))
+  }
 }

@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { planned } from '../../scripts/chaos/choose.ts'
 import { finish } from '../../scripts/chaos/finish.ts'
 import { openJournal, type Journal } from '../../scripts/chaos/journal.ts'
 import { killOnce, supervised } from '../../scripts/chaos/kills.ts'
@@ -71,9 +72,11 @@ afterAll(async () => {
 
 test('the points that are declared are those that work passes, in the process that is said to', async () => {
   const progress: Progress = { covered: new Set(), unexpected: [] }
-  await learn({ points, ways: work.ways, say: () => undefined }, progress)
+  const passes = await learn({ points, ways: work.ways, say: () => undefined }, progress)
   expect(progress.unexpected).toEqual([])
   expect(differences(points.passed())).toEqual([])
+  const pieces = planned(ownCases, passes, 3)
+  expect(new Set(pieces.flatMap(({ armed }) => armed))).toEqual(new Set(ownCases))
 })
 
 /**
