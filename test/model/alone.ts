@@ -24,8 +24,9 @@ export function spent(rules: Rules, state: State): At | null {
       if (isFencedAt(rules, record, epoch)) return at
       continue
     }
-    // What follows a change or a settlement is planned against the ledger of that moment.
+    // What follows a change, a settlement or a failed return is planned against the ledger of that moment.
     if (one.says === 'change' || one.says === 'settled') continue
+    if (one.says === 'failed' && one.work.change.changeKind === 'return') continue
     const known = chainOf(log, environment).state
     if (epoch < known.epoch || (epoch === known.epoch && known.open === null)) return at
   }

@@ -26,6 +26,7 @@ function onwards(world: World, state: State, next: (state: State) => void): stri
 test.each([
   { requests: 2, crashes: 1, delays: 0, denials: 0 },
   { requests: 1, crashes: 1, delays: 1, denials: 1 },
+  { requests: 2, crashes: 0, delays: 0, denials: 1 },
 ])(
   'states that are told apart by nothing but what is left out go on alike: $requests requests, $crashes crash, $delays late, $denials denied',
   (left) => {

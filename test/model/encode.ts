@@ -116,8 +116,15 @@ function pastOf(chain: Chain): string {
       running.map(({ name }) => name),
       instances,
       [...chain.ledger.denied.keys()].map(letter),
+      failedReturn(chain),
     ].join(' ')
   })
+}
+
+/** Whether the target of a return was found at fault: the next one is a stop. */
+function failedReturn({ state: { closed, outcome } }: Chain): string {
+  if (closed?.body.changeKind !== 'return') return ''
+  return `${closed.body.from?.sequence}${outcome?.body.failure?.code}`
 }
 
 function letter(digest: Digest): string {
@@ -141,7 +148,7 @@ function nameOfKey(chain: Chain, leaf: Leaf): string {
 /** A change is asked for again by who logs it, and told of there; or by the next replacement of its kind. */
 function isLive(state: State, { state: known }: Chain, one: Stored): boolean {
   if (one.request !== null) {
-    return one.epoch > known.epoch && one.request.startsWith('replacement.')
+    return one.epoch > known.epoch && /^(replacement|return)\./.test(one.request)
   }
   if (one.epoch > known.epoch || (one.epoch === known.epoch && known.open !== null)) return true
   return state.promoters.some(
@@ -168,9 +175,9 @@ function contentOf(chain: Chain, said: Stored['said']): string {
   if (said.kind === 'change') return bodyText(said.body)
   if (said.kind === 'key') return `K${said.body.sequence}${letter(said.body.digest)}`
   if (said.kind !== 'activation') throw new Error(said.kind)
-  const { outcome, key, instances, serving } = said.body
+  const { failure, outcome, key, instances, serving } = said.body
   const under = key === null ? '' : nameOfKey(chain, key)
-  return `${outcome}${under}${serving?.sequence} ${instances.map(({ name }) => name).join('+')}`
+  return `${outcome}${failure?.code}${under}${serving?.sequence} ${instances.map(({ name }) => name).join('+')}`
 }
 
 function keyOfPromoter(rules: Rules, state: State, one: Promoter): string {
@@ -219,7 +226,8 @@ function keyOfWork({ log }: State, at: Promoter['at'], work: Work): string {
   const chain = chainOf(log, request.environment)
   const of = (fact: FactOf<'key'> | null) => (fact === null ? '' : nameOfKey(chain, fact.leaf))
   const body = change === null || at === 'clear' ? '' : bodyText(change)
-  const who = request.wish.kind === 'replacement' ? request.id : 'asked'
+  const isOwn = request.wish.kind === 'replacement' || request.wish.kind === 'return'
+  const who = isOwn ? request.id : 'asked'
   const start = made === null ? '' : `${made.keep.join('+')}:${made.count}`
   return `${who} ${textOf(request.wish)} ${tries} ${change?.epoch} ${body} ${of(before)} ${of(key)} ${start}`
 }

@@ -10,7 +10,7 @@ test.each(worlds)(
     process.stdout.write(`model, ${world.name}: ${size.states} states, ${size.atRest} at rest\n`)
     expect(found).toBeNull()
     expect(size.states).toBeGreaterThan(2000)
-    expect(size.atRest).toBeGreaterThanOrEqual(50)
+    expect(size.atRest).toBeGreaterThanOrEqual(30)
   },
   600_000,
 )
@@ -27,6 +27,7 @@ const broken: Readonly<Record<string, string>> = {
   'head-not-compared': 'I2',
   'decision-made-again': 'I4',
   'ended-before-the-outcome': 'I8',
+  'denied-left-serving': 'I9',
   'key-of-nothing': 'I1',
 }
 

@@ -40,7 +40,8 @@ export function plainReading(log: readonly Fact[], environment: EnvironmentName)
     } else if (fact.kind === 'activation' && open !== null && fact.body.epoch === epoch) {
       if (fact.body.key !== (pending?.leaf ?? null)) continue
       if (fact.body.outcome === 'active' && pending === null && takesKey(open)) continue
-      if (fact.body.outcome === 'active') active = pending ?? active
+      if (fact.body.outcome === 'active')
+        active = open.body.changeKind === 'stop' ? null : (pending ?? active)
       ;[open, pending] = [null, null]
     }
   }
@@ -52,7 +53,7 @@ export function plainReading(log: readonly Fact[], environment: EnvironmentName)
 }
 
 function takesKey({ body }: FactOf<'change'>): boolean {
-  return body.changeKind === 'promotion' || body.changeKind === 'rollback'
+  return ['promotion', 'rollback', 'return'].includes(body.changeKind)
 }
 
 function belongs({ body }: FactOf<'key'>, open: FactOf<'change'>, sequence: number): boolean {

@@ -153,7 +153,8 @@ export function brokenAtRest(state: State): Broken | null {
     const { active, denied, open } = chainOf(state.log, environment).plain
     if (open !== null)
       return { promise: 'I8', why: `epoch ${open.body.epoch} of ${environment} has no outcome` }
-    if (active !== null && denied.has(active.body.digest)) continue
+    if (active !== null && denied.has(active.body.digest))
+      return { promise: 'I9', why: `${environment} serves what was denied, and nobody is at it` }
     const { instances, running } = chainOf(state.log, environment).state
     const found = hostOf(state, environment).instances
     const wrong = found.filter((one) => one.key !== active?.leaf)
@@ -162,10 +163,11 @@ export function brokenAtRest(state: State): Broken | null {
       .map(({ name }) => name)
       .toSorted()
       .join()
-    if (wrong.length > 0 || found.length !== instances || names !== wanted) {
+    const count = active === null ? 0 : instances
+    if (wrong.length > 0 || found.length !== count || names !== wanted) {
       return {
         promise: 'I8',
-        why: `${environment} should run ${instances} of ${active?.leaf ?? 'nothing'} (${wanted}) and runs ${names}`,
+        why: `${environment} should run ${count} of ${active?.leaf ?? 'nothing'} (${wanted}) and runs ${names}`,
       }
     }
   }

@@ -25,6 +25,11 @@ function promotion(name: 'a' | 'b'): Extract<Wish, { kind: 'promotion' }> {
   return { kind: 'promotion', digest: artifacts[name], automatic: false }
 }
 
+/** What follows a denial: away from what was denied (src/promote/denial-activities.ts, `returnDenied`). */
+export function returning(environment: EnvironmentName, epoch: number): Work {
+  return work(environment, `return.${environment}.${epoch}`, { kind: 'return' })
+}
+
 export function work(environment: EnvironmentName, id: string, wish: Wish): Work {
   const request: ChangeRequest = {
     id,

@@ -129,6 +129,18 @@ export const seeded: Readonly<Record<string, { what: string; rules: Rules }>> = 
     what: 'a lost change is taken back before it is known how it ended',
     rules: { ...realRules, outcomeFirst: false },
   },
+  'denied-left-serving': {
+    what: 'a denial is on record, and nothing follows it where it serves',
+    rules: {
+      ...realRules,
+      decide: (ledger, request, tools) => {
+        const { active, open } = environmentOf(ledger, request.environment)
+        return open === null && active !== null && ledger.denied.has(active.body.digest)
+          ? { kind: 'nothing-to-do', serving: null }
+          : decide(ledger, request, tools)
+      },
+    },
+  },
   'key-of-nothing': {
     what: 'a host starts what is asked without asking what is admissible',
     rules: {

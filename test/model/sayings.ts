@@ -1,5 +1,6 @@
 import { environmentOf, type Ledger } from '../../src/domain/ledger.ts'
 import { servedBy } from '../../src/domain/plan.ts'
+import type { ActivationBody, ChangeBody } from '../../src/domain/statement.ts'
 import { digestFor, hash, type Said } from '../helpers/facts.ts'
 import { chainOf } from './logs.ts'
 import type { Saying, State, Stored, Work } from './state.ts'
@@ -67,9 +68,15 @@ function activation(says: Saying, work: Work, ledger: Ledger): Said {
       key: pending?.leaf ?? null,
       serving: servedBy(isActive ? own : before),
       instances: isActive ? servingOf(work).map((name) => ({ name, id: name })) : [],
-      failure: null,
+      failure: failureOf(says, change),
     },
   }
+}
+
+/** Only of a return is it asked why it failed (src/domain/plan-return.ts, `returnFailed`). */
+function failureOf(says: Saying, { changeKind }: ChangeBody): ActivationBody['failure'] {
+  if (says === 'active' || changeKind !== 'return') return null
+  return { code: says === 'failed' ? 'change_failed' : 'internal', message: '' }
 }
 
 /** Names of what a change has started or kept. */

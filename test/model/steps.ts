@@ -1,13 +1,15 @@
 import type { Decision } from '../../src/promote/activities.ts'
 import type { EnvironmentName } from '../../src/domain/name.ts'
+import { servesDenied } from '../../src/domain/plan-return.ts'
 import type { Wish } from '../../src/domain/request.ts'
 import type { Fact } from '../../src/domain/statement.ts'
 import { digestFor } from '../helpers/facts.ts'
+import { after, idle, planAgain } from './afterwards.ts'
 import { act, observed } from './effects.ts'
 import { spent, undisturbed, type At } from './alone.ts'
 import { chainOf, ledgerOf, type Logs } from './logs.ts'
 import { tellsOf } from './looks.ts'
-import { replacement, work, type Asked } from './requests.ts'
+import { replacement, returning, work, type Asked } from './requests.ts'
 import type { Rules } from './rules.ts'
 import { idOf, said, signed } from './sayings.ts'
 import {
@@ -96,10 +98,6 @@ function put(state: State, at: At, promoter: Promoter): State {
   return { ...state, promoters }
 }
 
-function idle(noticed: EnvironmentName | null): Promoter {
-  return { at: 'idle', noticed }
-}
-
 function spend(state: State, what: keyof State['left']): State {
   return { ...state, left: { ...state.left, [what]: state.left[what] - 1 } }
 }
@@ -118,7 +116,7 @@ function beginnings(world: World, state: State, standing: Standing<'idle'>): Ste
   const own = found.map((environment) => ({
     environment,
     what: `${name} looks after ${environment}`,
-    next: replacement(environment, chainOf(state.log, environment).state.epoch),
+    next: mending(state, environment),
   }))
   if (noticed !== null) {
     return [
@@ -142,10 +140,28 @@ function beginnings(world: World, state: State, standing: Standing<'idle'>): Ste
   ]
 }
 
+/** A denial's own request finds what serves the denied, as does who starts (src/main/server.ts, `wakeOpenChanges`). */
+function mending(state: State, environment: EnvironmentName): Work {
+  const { epoch } = chainOf(state.log, environment).state
+  return isDenied(state, environment)
+    ? returning(environment, epoch)
+    : replacement(environment, epoch)
+}
+
+function isDenied({ log }: State, environment: EnvironmentName): boolean {
+  const chain = chainOf(log, environment)
+  return servesDenied(chain.ledger, chain.state)
+}
+
 /** A change without an outcome is seen by who starts, what runs and should not by its host. */
 function isSeen(world: World, state: State, environment: EnvironmentName): boolean {
   if (isWorkedOn(state, environment)) return false
-  return isOpen(state, environment) || tellsOf(world.rules, state, environment).length > 0
+  return (
+    isOpen(state, environment) ||
+    (isDenied(state, environment) &&
+      isWorthAsking(world, state, { environment, wish: { kind: 'return' } })) ||
+    tellsOf(world.rules, state, environment).length > 0
+  )
 }
 
 /** An environment has one workflow; a second one begins only where the first is wrongly thought lost. */
@@ -190,8 +206,6 @@ function decided(world: World, { log }: State, { request }: Work): Decision {
     world.rules.decide(ledgerOf(log), request, tools),
   )
 }
-
-const mostTries = 2
 
 function plan(world: World, state: State, { at, name, promoter }: Standing<'plan'>): Step {
   const { noticed } = promoter
@@ -299,71 +313,6 @@ function heard(
   })
   const what = `${name} logs ${id}${isVoid ? ': void' : ''}`
   return { what, state: put({ ...state, acknowledged }, at, next) }
-}
-
-type Read = { isVoid: boolean; fact: Fact | undefined; outcomeFirst: boolean }
-
-function after(
-  { noticed, says, work: own }: Extract<Promoter, { at: 'log' }>,
-  { isVoid, fact, outcomeFirst }: Read,
-): Promoter {
-  const { environment } = own.request
-  switch (says) {
-    case 'change':
-      return isVoid ? planAgain(own, noticed) : afterChange(own, noticed)
-    case 'key':
-      if (isVoid || fact?.kind !== 'key') return { at: 'take-back', noticed, work: own }
-      return { at: 'observe', noticed, work: { ...own, key: fact } }
-    case 'active':
-    case 'failed':
-      if (isVoid) return idle(environment)
-      return outcomeOf(fact) === says || !outcomeFirst ? idle(noticed) : otherwise(own, noticed)
-    case 'settled':
-      return isVoid ? idle(environment) : afterSettled({ noticed, work: own, fact }, outcomeFirst)
-  }
-}
-
-/** workflows/change.ts, `settle`: whatever may be missing of what the log says serves is replaced. */
-function afterSettled(
-  {
-    fact,
-    noticed,
-    work: own,
-  }: { noticed: EnvironmentName | null; work: Work; fact: Fact | undefined },
-  outcomeFirst: boolean,
-): Promoter {
-  if (!outcomeFirst) return planAgain(own, own.before === null ? noticed : own.request.environment)
-  if (own.before !== null || outcomeOf(fact) === 'active')
-    return planAgain(own, own.request.environment)
-  return { at: 'settle-back', noticed, work: own }
-}
-
-function outcomeOf(fact: Fact | undefined): string {
-  return fact?.kind === 'activation' ? fact.body.outcome : ''
-}
-
-/** Another outcome was first than the one this promoter came to. */
-function otherwise(own: Work, noticed: EnvironmentName | null): Promoter {
-  return own.before === null && own.change?.changeKind !== 'replacement'
-    ? { at: 'otherwise-back', noticed, work: own }
-    : idle(own.request.environment)
-}
-
-function afterChange(own: Work, noticed: EnvironmentName | null): Promoter {
-  const kind = own.change?.changeKind
-  return kind === 'promotion' || kind === 'rollback'
-    ? { at: 'store', says: 'key', noticed, work: own }
-    : { at: 'observe', noticed, work: own }
-}
-
-function planAgain(own: Work, noticed: EnvironmentName | null): Promoter {
-  const { environment } = own.request
-  if (own.tries === mostTries) return idle(environment)
-  return {
-    at: 'plan',
-    noticed,
-    work: { ...own, tries: own.tries + 1, change: null, key: null, before: null, made: null },
-  }
 }
 
 function effects(world: World, state: State, standing: Standing<Effect>): Step[] {

@@ -1,13 +1,16 @@
 import type { Extent } from './explore.ts'
 import { promotions } from './requests.ts'
 
+/** Enough for every seeded fault. */
+export const seededWorld: Extent & { name: string } = {
+  name: '2 requests, a crash, a late attempt, a denial',
+  left: { requests: 2, crashes: 1, delays: 1, denials: 1 },
+}
+
 /** What may happen in each world, beside two promoters and two hosts. Every state of every world is looked at. */
 export const worlds: readonly (Extent & { name: string })[] = [
+  seededWorld,
   { name: '2 requests, 2 crashes', left: { requests: 2, crashes: 2, delays: 0, denials: 0 } },
-  {
-    name: '2 requests, a crash, a late attempt',
-    left: { requests: 2, crashes: 1, delays: 1, denials: 0 },
-  },
   {
     name: 'a request, 2 crashes, a late attempt, a denial',
     left: { requests: 1, crashes: 2, delays: 1, denials: 1 },
@@ -21,6 +24,3 @@ export const wholeWorld: Extent & { name: string } = {
   left: { requests: 3, crashes: 2, delays: 1, denials: 0 },
   wishes: promotions,
 }
-
-/** Enough for every seeded fault. */
-export const seededWorld: Extent = { left: { requests: 2, crashes: 1, delays: 1, denials: 1 } }
