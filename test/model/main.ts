@@ -1,6 +1,6 @@
 import { explore, type Explored } from './explore.ts'
 import { realRules, seeded } from './rules.ts'
-import { seededWorld, wholeWorld, worlds } from './worlds.ts'
+import { seededWorld, wholeWorlds, worlds } from './worlds.ts'
 
 /** `npm run model`: what the model covers, and the way to each seeded fault, for people. */
 let isGood = true
@@ -13,7 +13,7 @@ function tell(name: string, { atRest, depth, found, states, steps }: Explored): 
   for (const [at, what] of found.trace.entries()) process.stdout.write(`  ${at + 1}. ${what}\n`)
 }
 
-for (const world of [...worlds, wholeWorld]) {
+for (const world of [...worlds, ...wholeWorlds]) {
   const explored = explore(realRules, world)
   tell(world.name, explored)
   isGood &&= explored.found === null

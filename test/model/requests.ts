@@ -9,15 +9,15 @@ export type Asked = {
 }
 
 /** What issues keys. */
-export const promotions: readonly Asked[] = [
+export const keys: readonly Asked[] = [
   { environment: dev, name: 'promote a to dev', wish: promotion('a') },
   { environment: dev, name: 'promote b to dev', wish: promotion('b') },
   { environment: prod, name: 'promote a to prod', wish: promotion('a') },
+  { environment: dev, name: 'roll dev back', wish: { kind: 'rollback', to: null } },
 ]
 
 export const everything: readonly Asked[] = [
-  ...promotions,
-  { environment: dev, name: 'roll dev back', wish: { kind: 'rollback', to: null } },
+  ...keys,
   { environment: dev, name: 'scale dev to 2', wish: { kind: 'scale', instances: 2 } },
 ]
 

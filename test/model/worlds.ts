@@ -1,5 +1,5 @@
 import type { Extent } from './explore.ts'
-import { promotions } from './requests.ts'
+import { keys } from './requests.ts'
 
 /** Enough for every seeded fault. */
 export const seededWorld: Extent & { name: string } = {
@@ -16,11 +16,23 @@ export const worlds: readonly (Extent & { name: string })[] = [
     left: { requests: 1, crashes: 2, delays: 1, denials: 1 },
   },
   { name: '3 requests, a crash', left: { requests: 3, crashes: 1, delays: 0, denials: 0 } },
+  {
+    name: '3 keys, a crash, a denial',
+    left: { requests: 3, crashes: 1, delays: 0, denials: 1 },
+    wishes: keys,
+  },
 ]
 
-/** All of it at once: minutes, so that `npm run model` has it and `npm test` does not. */
-export const wholeWorld: Extent & { name: string } = {
-  name: '3 keys, 2 crashes, a late attempt',
-  left: { requests: 3, crashes: 2, delays: 1, denials: 0 },
-  wishes: promotions,
-}
+/** As much as can be at once: minutes, so that `npm run model` has them and `npm test` does not. */
+export const wholeWorlds: readonly (Extent & { name: string })[] = [
+  {
+    name: '3 keys, 2 crashes, a late attempt',
+    left: { requests: 3, crashes: 2, delays: 1, denials: 0 },
+    wishes: keys,
+  },
+  {
+    name: '2 keys, 2 crashes, a late attempt, a denial',
+    left: { requests: 2, crashes: 2, delays: 1, denials: 1 },
+    wishes: keys,
+  },
+]
