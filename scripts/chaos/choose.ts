@@ -13,9 +13,9 @@ export type Choice = { way: string; armed: readonly Case[] }
  * each piece has many of its deaths, and those of the others happen in their shadow.
  */
 const mostAtOnce: Readonly<Record<CrashPointProcess, number>> = {
-  server: 8,
-  build: 4,
-  host: 5,
+  server: 7,
+  build: 3,
+  host: 4,
   signer: 2,
 }
 

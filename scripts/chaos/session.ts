@@ -10,7 +10,8 @@ import type { Journal } from './journal.ts'
 /** A client of one Kiln that expects everybody to be dead for a while, and writes down what it is told. */
 export type Session = ReturnType<typeof openSession>
 
-const patienceMs = 480_000
+/** Every death of any process makes work wait, and a piece of it sees twenty and more. */
+const patienceMs = 600_000
 
 /** `longestMs`: how long an operation may take before the client gives it up as lost. */
 export function openSession(kiln: Kiln, journal: Journal, { longestMs = patienceMs } = {}) {

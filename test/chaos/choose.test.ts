@@ -45,7 +45,7 @@ const many = Array.from({ length: 30 }, (_, at) => `p${at}`)
 test('one piece of work sees few deaths of one process, and some of each', () => {
   const open = [...cases('server', many), ...cases('signer', ['s'])]
   const armed = choose(open, ways({ deliver: [1000, [...many, 's']] }), 1)?.armed ?? []
-  expect(armed.filter(({ victim }) => victim === 'server')).toHaveLength(8)
+  expect(armed.filter(({ victim }) => victim === 'server')).toHaveLength(7)
   expect(armed.filter(({ victim }) => victim === 'signer')).toHaveLength(1)
 })
 
@@ -69,11 +69,7 @@ test('points that every way passes are not put off until the ones of a single wa
   const pieces = planned(open, passes, 3)
   expect(pieces.flatMap(({ armed }) => armed).toSorted(byEntry)).toEqual(open.toSorted(byEntry))
   expect(pieces.length).toBeLessThanOrEqual(6)
-  expect(pieces[0]?.armed.map(({ entry }) => entry)).toEqual([
-    ...rare('refuse'),
-    'common.a',
-    'common.b',
-  ])
+  expect(pieces[0]?.armed.map(({ entry }) => entry)).toEqual([...rare('refuse'), 'common.a'])
 })
 
 function byEntry(a: Case, b: Case): number {
