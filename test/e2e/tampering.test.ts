@@ -130,6 +130,21 @@ async function runInside(victim: Container): Promise<void> {
   await exec.start({ Detach: true })
 }
 
+/** A person is let in, works in it, and goes on being let in until the time is over. */
+async function letIn(victim: Container): Promise<void> {
+  const asked = [victim.name, '--reason', 'it hangs', '--ttl', '5s', '--json']
+  const said = await here(kiln, 'break-glass', ...asked)
+  expect(said).toMatchObject({ exitCode: 0 })
+  const { until } = JSON.parse(said.stdout) as { until: string }
+  await runInside(victim)
+  expect((await here(kiln, 'status')).stderr).toMatch(/^ALARM hello\/prod: .*it hangs/m)
+  const [leave] = (await onRecord(kiln)).of('break-glass')
+  expect(leave?.body).toMatchObject({ instance: victim.name, until, requestedBy: 'token' })
+  await eventually('its time is over', 20, async () => Date.now() > Date.parse(until) || undefined)
+  // The host looks every half minute by itself.
+  await here(kiln, 'scan', 'prod')
+}
+
 async function scaled(count: number): Promise<void> {
   const traffic = load()
   const { exitCode, operation } = await work(kiln, 'scale', 'prod', String(count))
@@ -198,6 +213,15 @@ describe('instances of prod', () => {
         causes: ['settings'],
         says: 'PidsLimit is 999, not 64',
         tamper: (one) => byId(one).update({ PidsLimit: 999 }),
+      },
+    ],
+    // By itself: no change of another's keeps it.
+    [
+      {
+        what: 'opened by break-glass until its time was over',
+        causes: ['break-glass'],
+        says: 'token was let in at',
+        tamper: letIn,
       },
     ],
   ]
