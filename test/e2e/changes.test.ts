@@ -328,6 +328,30 @@ test('a host that nobody tells how far the log is starts nothing and says so; wh
   )
 })
 
+test('a denied base ends all that was built on it, and nothing more is built on it', async () => {
+  const { ledger } = await onRecord(kiln)
+  const base = ledger.sealed.get(first as never)?.body.template.base
+  const named = `${base?.name}@${base?.lock.slice(7, 17)}`
+  const { exitCode, operation } = await work(kiln, 'revoke', named, '--reason', 'CVE')
+  expect([exitCode, operation.result]).toMatchObject([
+    0,
+    {
+      artifacts: ledger.sealed.size - ledger.denied.size,
+      'hello/dev': 'stopped: nothing to return to',
+      'hello/test': 'stopped: nothing to return to',
+    },
+  ])
+  const running = (await containersOf(kiln)).filter((one) => one.state === 'running')
+  expect(running).toEqual([])
+  expect(await pull(first)).toEqual({ host: 403, reader: 200 })
+  await changeGreeting(repository, 'on a denied base')
+  const commit = await repository.commit('on a denied base')
+  const built = await work(kiln, 'build', `${repository.path}@${commit}`)
+  expect(built.operation).toMatchObject({
+    failure: { code: 'refused', fix: `kiln template lock ${base?.name}, commit and build` },
+  })
+})
+
 async function addressOf(environment: string): Promise<string> {
   return String((await api.environment({ params: { app: 'hello', environment } })).address)
 }
