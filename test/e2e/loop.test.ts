@@ -1,5 +1,5 @@
 import { globSync } from 'node:fs'
-import { readFile, rm } from 'node:fs/promises'
+import { readdir, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { changeGreeting, type Repository } from '../../scripts/demo/repository.ts'
@@ -173,7 +173,12 @@ describe('rebuild', () => {
   test('of an artifact that was collected gives the same digest, and it can be returned to again', async () => {
     // Forty days later, when only what serves, its rollback target and the last good one are leased.
     const later = { ...kiln, env: { ...kiln.env, ...inFortyDays, KILN_KEEP_RETURNS: '1' } }
+    const inStore = (folder: string) =>
+      readdir(join(kiln.home, 'store', folder), { recursive: true })
+    const before = [await inStore('blobs'), await inStore('repositories')]
     const shown = JSON.parse((await run(later, 'gc', '--json')).stdout)
+    // Shown first, and nothing is touched by that.
+    expect([await inStore('blobs'), await inStore('repositories')]).toEqual(before)
     expect(shown).toMatchObject({ applied: false, faults: [] })
     expect(shown.artifacts).toMatchObject([{ digest: watched, app: 'hello' }])
     const done = JSON.parse((await run(later, 'gc', '--apply', '--json')).stdout)
