@@ -162,6 +162,20 @@ describe('in one Kiln', () => {
     expect(await kiln.state(kiln.test)).toMatchObject({ active: null, alarm: { cause: 'denied' } })
   })
 
+  test('a denied key takes its artifact from that environment alone, where it may come again under another', async () => {
+    const [a, b] = await artifacts(kiln, 2)
+    const { sequence } = await kiln.state(kiln.test)
+    const { result } = await kiln.revoke({ kind: 'key', environment: kiln.test, sequence })
+    expect(result).toMatchObject({
+      artifacts: 0,
+      [kiln.test]: `returned to ${a} (key ${sequence + 1})`,
+    })
+    expect(result).not.toHaveProperty([kiln.dev])
+    expect([kiln.dev, kiln.test].map((name) => served(kiln, name))).toEqual([[b], [a]])
+    await kiln.done(kiln.test, promotion(b!))
+    expect(served(kiln, kiln.test)).toEqual([b])
+  })
+
   test('a denial goes before what waits, stops the change that brings it, and cannot be cancelled', async () => {
     const [a, b] = await artifacts(kiln, 2)
     await kiln.done(kiln.test, promotion(a!))
