@@ -21,7 +21,7 @@ check() { # NAME COMMAND…
 check types tsc --project .
 check lint oxlint
 check format oxfmt --check
-check imports depcruise --config .dependency-cruiser.mjs src workflows signing test scripts
+check imports depcruise --cache .cache/depcruise --cache-strategy content --config .dependency-cruiser.mjs src workflows signing test scripts
 check dead-code knip
 
 if [ -n "$failed" ]; then

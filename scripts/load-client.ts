@@ -10,7 +10,7 @@ import { parseArgs } from 'node:util'
  * JSON at its end.
  *
  *   node scripts/load-client.ts --address 127.0.0.1:8080 [--path /] [--connections 4]
- *     [--max-seconds 600] [--max-requests 1000000] [--delay-ms 0] [--fresh]
+ *     [--max-seconds 600] [--max-requests 1000000] [--delay-ms 0] [--pause-ms 0] [--fresh]
  *     [--journal FILE --environment NAME]
  *
  * Exit code 0 when it ran, whatever the answers were; 2 for wrong arguments.
@@ -25,6 +25,8 @@ type Plan = {
   maxRequests: number
   /** Asked of the service in each request's body: how long it shall take. */
   delayMs: number
+  /** How long a connection rests between an answer and its next request. */
+  pauseMs: number
   /** File that gets a line of JSON for every request; empty for none. */
   journal: string
   environment: string
@@ -61,6 +63,7 @@ function readPlan(argv: readonly string[]): Plan {
       'max-seconds': option('600'),
       'max-requests': option('1000000'),
       'delay-ms': option('0'),
+      'pause-ms': option('0'),
       journal: option(''),
       environment: option(''),
       fresh: { type: 'boolean', default: false },
@@ -78,6 +81,7 @@ function readPlan(argv: readonly string[]): Plan {
     maxSeconds: positive('max-seconds', values['max-seconds']),
     maxRequests: positive('max-requests', values['max-requests']),
     delayMs: Number(values['delay-ms']),
+    pauseMs: Number(values['pause-ms']),
     journal: values.journal,
     environment: values.environment,
     fresh: values.fresh,
@@ -122,6 +126,7 @@ async function run(plan: Plan): Promise<Report> {
         // Where nobody listens, answers come faster than any service could give them.
         await delay(pauseAfterFailureMs)
       }
+      if (plan.pauseMs > 0) await delay(plan.pauseMs)
     }
   }
   await Promise.all(Array.from({ length: plan.connections }, worker))

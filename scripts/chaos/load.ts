@@ -15,13 +15,21 @@ const script = fileURLToPath(new URL('../load-client.ts', import.meta.url))
  */
 export function startLoad(
   journal: Journal,
-  given: { address: string; environment: string; connections: number; fresh: boolean },
+  given: {
+    address: string
+    environment: string
+    connections: number
+    fresh: boolean
+    /** How long a connection rests between two requests. */
+    pauseMs: number
+  },
 ): Load {
-  const { address, environment, connections, fresh } = given
+  const { address, environment, connections, fresh, pauseMs } = given
   const words = [
     `--address=${address}`,
     '--path=/work',
     `--connections=${connections}`,
+    `--pause-ms=${pauseMs}`,
     '--max-seconds=86400',
     '--max-requests=1000000000',
     `--journal=${journal.file(`requests-${environment.replace('/', '.')}.jsonl`)}`,

@@ -108,6 +108,7 @@ async function loadOn({ session, lanes }: Running): Promise<Load> {
         environment: `${app}/prod`,
         connections: 2,
         fresh: n > 0,
+        pauseMs: 0,
       }),
     ),
   )

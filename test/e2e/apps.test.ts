@@ -104,8 +104,8 @@ test('two apps on one Kiln, by host and by path; a promotion of one loses no req
   expect(inShop.address).not.toBe(inCart.address)
 
   const loads = [
-    startLoad(`127.0.0.1:${entrance}`, { connections: 2, path: '/work' }),
-    startLoad(`${inShop.address}`, { connections: 2, path: '/work' }),
+    startLoad(`127.0.0.1:${entrance}`, { path: '/work', connections: 2, pauseMs: 10 }),
+    startLoad(`${inShop.address}`, { path: '/work', connections: 2, pauseMs: 10 }),
   ]
   await changeGreeting(shop, 'A second greeting')
   const second = await shop.commit('second')

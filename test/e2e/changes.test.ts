@@ -154,7 +154,7 @@ test('an instance that never becomes ready: the old one never stops serving', as
   await edit(repository, 'kiln.yaml', (text) =>
     text.replace('stop:', 'start: { timeout: 2s }\n    stop:'),
   )
-  const load = startLoad(String(address), { path: '/work', connections: 2 })
+  const load = startLoad(String(address), { path: '/work', connections: 2, pauseMs: 10 })
   const built = await work(
     kiln,
     'build',
@@ -240,7 +240,7 @@ test('what was denied leaves every environment: by replacement that loses no req
   const back = await activeDigest(api, 'hello/dev')
   const stolen = await activeInDev(api, repository, await repository.commit('stolen'))
   expect((await work(kiln, 'promote', 'hello/test', stolen)).exitCode).toBe(0)
-  const load = startLoad(await addressOf('dev'), { path: '/work', connections: 2 })
+  const load = startLoad(await addressOf('dev'), { path: '/work', connections: 2, pauseMs: 10 })
   const { exitCode, operation } = await work(kiln, 'revoke', stolen, '--reason', 'key leaked')
   const { sent, failed, errors } = await load.stop()
   expect({ exitCode, failed, errors }).toEqual({ exitCode: 0, failed: 0, errors: [] })

@@ -32,12 +32,12 @@ export type KilnAtHand = Kiln & {
 
 /**
  * Ports that nobody uses, a hundred in a row: below those that the system gives to clients, and from
- * the half that is this worker's, since the file beside it may not have opened its own yet.
+ * the third that is this worker's, since the files beside it may not have opened their own yet.
  */
 export async function freePorts(): Promise<number> {
-  const half = Number(process.env['VITEST_POOL_ID'] ?? 0) % 2
+  const third = Number(process.env['VITEST_POOL_ID'] ?? 0) % 3
   for (;;) {
-    const first = 12_000 + half * 10_000 + Math.floor(Math.random() * 100) * 100
+    const first = 11_000 + third * 7_000 + Math.floor(Math.random() * 70) * 100
     const taken = await Promise.all(
       [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12].map((n) => isTaken(first + n)),
     )

@@ -71,7 +71,7 @@ async function whole(count: number): Promise<Container[]> {
 }
 
 function load(): LoadClient {
-  return startLoad(address, { path: '/work', connections: 2 })
+  return startLoad(address, { path: '/work', connections: 2, pauseMs: 10 })
 }
 
 /** Requests sent now reach every instance, and none fails. */

@@ -59,7 +59,7 @@ export async function edgeAtHand(
       const { worker, old } = await showProcesses(paths)
       const ended = once(haproxy, 'exit')
       haproxy.kill('SIGKILL')
-      for (const pid of [worker, ...old]) if (pid !== null) process.kill(pid, 'SIGKILL')
+      for (const pid of [worker, ...old]) if (pid !== null) killIfThere(pid)
       await ended
       haproxy = null
     },
@@ -100,4 +100,13 @@ async function answers(paths: EdgePaths): Promise<boolean> {
     ({ worker }) => worker !== null,
     () => false,
   )
+}
+
+/** A worker that drained has ended by itself at any moment. */
+function killIfThere(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL')
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error
+  }
 }

@@ -24,9 +24,15 @@ const script = fileURLToPath(new URL('../../scripts/load-client.ts', import.meta
 /** Starts the load client as a process of its own; it ends when this process does. */
 export function startLoad(
   address: string,
-  options: { connections?: number; maxRequests?: number; delayMs?: number; path?: string } = {},
+  options: {
+    connections?: number
+    maxRequests?: number
+    delayMs?: number
+    pauseMs?: number
+    path?: string
+  } = {},
 ): LoadClient {
-  const { connections = 4, maxRequests = 1_000_000, delayMs = 0, path = '/' } = options
+  const { connections = 4, maxRequests = 1_000_000, delayMs = 0, pauseMs = 0, path = '/' } = options
   const child = spawn(
     process.execPath,
     [
@@ -36,6 +42,7 @@ export function startLoad(
       `--connections=${connections}`,
       `--max-requests=${maxRequests}`,
       `--delay-ms=${delayMs}`,
+      `--pause-ms=${pauseMs}`,
       '--max-seconds=300',
     ],
     { stdio: ['pipe', 'pipe', 'inherit'] },

@@ -219,18 +219,27 @@ test('many fetches at once, what a killed one left, and a damaged copy', async (
   expect(await resolve()).toEqual(all[0])
 })
 
-test('only so many commits of a repository are kept', async () => {
-  for (let round = 0; round < 23; round++) {
-    const revision = await (round === 0
-      ? makeRepository(repository, { 'a.txt': '0' })
-      : commitFiles(repository, { 'a.txt': String(round) }))
-    await hand.activities.resolveSource({ repository, revision })
-    const [home = ''] = await readdir(hand.folder)
-    const then = new Date(1_700_000_000_000 + round * 1000)
-    await utimes(join(hand.folder, home, `${revision}.git`), then, then)
-  }
+/** What is kept of a commit of this number. */
+function kept(n: number): string {
+  return `${n.toString(16).padStart(40, '0')}.git`
+}
+
+test('only so many commits of a repository are kept: those that were used last', async () => {
+  const first = await makeRepository(repository, { 'a.txt': '0' })
+  await hand.activities.resolveSource({ repository, revision: first })
   const [home = ''] = await readdir(hand.folder)
-  expect((await readdir(join(hand.folder, home))).length).toBeLessThanOrEqual(20)
+  for (let n = 0; n < 22; n++) {
+    const at = join(hand.folder, home, kept(n))
+    await mkdir(at)
+    const then = new Date(1_700_000_000_000 + n * 1000)
+    await utimes(at, then, then)
+  }
+  const second = await commitFiles(repository, { 'a.txt': '1' })
+  await hand.activities.resolveSource({ repository, revision: second })
+  const names = await readdir(join(hand.folder, home))
+  expect(names).toHaveLength(20)
+  expect(names).toEqual(expect.arrayContaining([`${first}.git`, `${second}.git`, kept(21)]))
+  expect(names).not.toContain(kept(3))
 })
 
 test('a repository that is larger than allowed is refused and leaves nothing', async () => {

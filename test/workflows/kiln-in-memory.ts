@@ -20,7 +20,7 @@ import { createEngine, type Engine } from '../../src/main/engine.ts'
 import { keptArtifacts } from '../../src/main/kept-artifacts.ts'
 import { deliveryId } from '../../src/main/operation-ids.ts'
 import { signingKeysInLog } from '../../src/main/signing-keys.ts'
-import { createWorker, installRuntime } from '../../src/main/temporal.ts'
+import { createWorker } from '../../src/main/temporal.ts'
 import { promoteActivities } from '../../src/promote/activities.ts'
 import { denialActivities } from '../../src/promote/denial-activities.ts'
 import { deliveryActivities } from '../../src/promote/delivery-activities.ts'
@@ -36,6 +36,7 @@ import { Stage } from '../helpers/activity-faults.ts'
 import { findTool } from '../helpers/find-tool.ts'
 import { memorySigner, origin } from '../helpers/ledger-signer.ts'
 import { memoryStore } from '../helpers/memory-store.ts'
+import { silentRuntime } from '../helpers/temporal-runtime.ts'
 import { commitNamed, FakeBuilder } from './fake-builder.ts'
 import { FakeHost } from './fake-host.ts'
 
@@ -50,7 +51,7 @@ export type TestTemporal = { address: string; client: Client; close: () => Promi
 export async function testTemporal(
   options: { continueAsNewAfter?: number } = {},
 ): Promise<TestTemporal> {
-  installRuntime(logger)
+  silentRuntime()
   const { continueAsNewAfter } = options
   const env = await TestWorkflowEnvironment.createLocal({
     server: {

@@ -11,16 +11,15 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { pino } from 'pino'
 import { expect, onTestFinished, test } from 'vitest'
 import { workflowBundle } from '../../src/main/bundle-workflows.ts'
-import { installRuntime } from '../../src/main/temporal.ts'
 import { readHistory } from '../helpers/history-file.ts'
+import { silentRuntime } from '../helpers/temporal-runtime.ts'
 
 const root = join(import.meta.dirname, '../..')
 const folder = join(root, 'test/histories')
 const files = globSync('*/*.json', { cwd: folder }).toSorted()
-installRuntime(pino({ level: 'silent' }))
+silentRuntime()
 
 function historyOf(file: string) {
   return readHistory(join(folder, file))

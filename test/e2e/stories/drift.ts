@@ -71,7 +71,11 @@ export function driftStory(given: () => Given): void {
     const { kiln, api } = given()
     expect((await here(kiln, 'scan', 'prod')).exitCode).toBe(0)
     const before = await seen(api, 'prod')
-    const traffic = startLoad(String(before.address), { path: '/work', connections: 2 })
+    const traffic = startLoad(String(before.address), {
+      path: '/work',
+      connections: 2,
+      pauseMs: 10,
+    })
     for (const { id } of before.running)
       await writeFile(join(await upperOf(id), 'planted'), 'canary')
     const scanned = await run(kiln, 'scan', 'prod', '--json')
