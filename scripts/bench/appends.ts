@@ -1,21 +1,23 @@
-import { execa } from 'execa'
-import { mkdir, open, rm } from 'node:fs/promises'
+import { open } from 'node:fs/promises'
 import { join } from 'node:path'
 import pino from 'pino'
-import { signerClient } from '../../signing/signer-client.ts'
 import type { Signable } from '../../signing/statement.ts'
-import { readTrust } from '../../signing/trust-files.ts'
 import { openLedger, type LedgerWriter } from '../../src/ledger/ledger-writer.ts'
+import type { BlobStore, HeadStore } from '../../src/store/blob-store.ts'
 import { openFolderHead } from '../../src/store/folder-head.ts'
 import { openFolderStore } from '../../src/store/folder-store.ts'
-import { eventually, root } from '../demo/kiln.ts'
+import { openS3Head } from '../../src/store/s3-head.ts'
+import { openS3Store } from '../../src/store/s3-store.ts'
+import { startGateway } from '../../test/helpers/s3-gateway.ts'
 import { home } from './bench-kiln.ts'
 import { medianOf, type Figure, type Part } from './figure.ts'
+import { withSigner, type OwnSigner } from './own-signer.ts'
 import { timedS } from './timed.ts'
 
 const rounds = 3
 const single = 100
 const batched = 2000
+const batchedOnS3 = 500
 /** Decisions that are under way at once: a full batch. */
 const together = 256
 /** About what one decision's bundle weighs. */
@@ -25,48 +27,51 @@ const bundleBytes = 2500
 export const appends: Part = {
   names: ['appends_single_per_s', 'appends_batched_per_s'],
   limitS: 240,
-  async measure() {
-    const folder = join(home, 'appends')
-    await rm(folder, { recursive: true, force: true })
-    await mkdir(folder, { recursive: true })
-    const stop = new AbortController()
-    const signer = execa(process.execPath, [join(root, 'src/main/signer.ts')], {
-      env: { KILN_HOME: folder, KILN_LOG_LEVEL: 'warn' },
-      stdout: 'ignore',
-      stderr: 'inherit',
-      cancelSignal: stop.signal,
-      reject: false,
-    })
-    try {
-      return await compare(await openLog(folder), folder)
-    } finally {
-      stop.abort()
-      await signer
-      // What failed may still be writing, and is what counts.
-      await rm(folder, { recursive: true, force: true, maxRetries: 5 }).catch(() => undefined)
-    }
-  },
+  measure: () =>
+    withSigner(join(home, 'appends'), (own) => {
+      const place = { root: join(own.folder, 'store') }
+      const ledger = openLog(own, { store: openFolderStore(place), head: openFolderHead(place) })
+      return compare(ledger, own.folder)
+    }),
 }
 
-async function openLog(folder: string): Promise<LedgerWriter> {
-  const trust = await eventually('the signer writes its public keys', 30, () =>
-    readTrust(join(folder, 'trust')).catch(() => undefined),
-  )
-  const socket = join(folder, 'run/signer.sock')
-  const signer = signerClient({ socket, origin: trust.origin, timeoutMs: 30_000 })
-  await eventually('the signer answers', 30, () =>
-    signer.health().then(
-      () => true,
-      () => undefined,
-    ),
-  )
-  const place = { root: join(folder, 'store') }
-  return openLedger({
-    store: openFolderStore(place),
-    head: openFolderHead(place),
-    signer,
-    trust,
-    logger: pino({ level: 'silent' }),
+/** The same in a bucket, many at once, beside objects that are only put there. */
+export const appendsOnS3: Part = {
+  names: ['appends_s3_per_s'],
+  limitS: 240,
+  measure: () =>
+    withSigner(join(home, 'appends-s3'), async (own) => {
+      const gateway = await startGateway(own.folder)
+      try {
+        const settings = gateway.settings()
+        const store = openS3Store(settings)
+        return [await compareOnS3(openLog(own, { store, head: openS3Head(settings) }), store)]
+      } finally {
+        await gateway.stop()
+      }
+    }),
+}
+
+type Objects = { store: BlobStore; head: HeadStore }
+
+function openLog({ signer, trust }: OwnSigner, objects: Objects): LedgerWriter {
+  return openLedger({ ...objects, signer, trust, logger: pino({ level: 'silent' }) })
+}
+
+async function compareOnS3(ledger: LedgerWriter, store: BlobStore): Promise<Figure> {
+  const samples: number[] = []
+  const objects: number[] = []
+  for (let round = 0; round < rounds; round++) {
+    const decide = (n: number) => ledger.decide(refusal(`${round}-${n}`))
+    const put = (n: number) => store.put(`bench/${round}/${n}`, Buffer.alloc(bundleBytes, 'k'))
+    samples.push(await rate(batchedOnS3, (count) => manyAtOnce(count, decide)))
+    objects.push(await rate(batchedOnS3, (count) => manyAtOnce(count, put)))
+  }
+  return medianOf({
+    name: 'appends_s3_per_s',
+    unit: '1/s',
+    samples,
+    baseline: { name: 'objects put into the same bucket, many at once', samples: objects },
   })
 }
 

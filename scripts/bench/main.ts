@@ -1,7 +1,7 @@
 import { cpus, loadavg, totalmem } from 'node:os'
 import { setTimeout as pause } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
-import { appends } from './appends.ts'
+import { appends, appendsOnS3 } from './appends.ts'
 import { clearAway, startBenchKiln, type BenchKiln } from './bench-kiln.ts'
 import { changes } from './changes.ts'
 import { commitToSealed } from './commit-to-sealed.ts'
@@ -10,11 +10,13 @@ import { chosen, isMet, rounded, type Figure, type Part } from './figure.ts'
 import { drift } from './drift.ts'
 import { evidence } from './evidence.ts'
 import { help } from './help.ts'
+import { logSize } from './log-size.ts'
 import { memory, memoryAfterWork } from './memory.ts'
 import { requests } from './requests.ts'
 import { restore } from './restore.ts'
 import { revocation } from './revoke.ts'
 import { say } from './timed.ts'
+import { verification } from './verify.ts'
 
 /**
  * Measures Kiln on real parts and prints one JSON document on standard output; docs/benchmarks.md says
@@ -39,6 +41,8 @@ const kiln = lazily<BenchKiln>(startBenchKiln)
 const parts: readonly Part[] = [
   help,
   appends,
+  appendsOnS3,
+  logSize,
   memory(kiln.get),
   commitToSealed(kiln.get),
   buildUnchanged(kiln.get),
@@ -46,6 +50,7 @@ const parts: readonly Part[] = [
   requests(kiln.get),
   drift(kiln.get),
   evidence(kiln.get),
+  verification(kiln.get),
   revocation(kiln.get),
   memoryAfterWork(kiln.get),
   memoryAfterBuilds(kiln.get),

@@ -14,7 +14,7 @@ export type Choice = { way: string; armed: readonly Case[] }
  */
 const mostAtOnce: Readonly<Record<CrashPointProcess, number>> = {
   server: 7,
-  build: 3,
+  build: 4,
   host: 4,
   signer: 2,
 }

@@ -5,10 +5,8 @@ import type { AgingStore, HeadStore } from '../store/blob-store.ts'
 import { openFolderHead, readFolderHead } from '../store/folder-head.ts'
 import { openFolderStore } from '../store/folder-store.ts'
 import { probeFolder } from '../store/probe-folder.ts'
-import { probeS3 } from '../store/probe-s3.ts'
 import type { S3Settings } from '../store/s3-client.ts'
-import { openS3Head } from '../store/s3-head.ts'
-import { openS3Store } from '../store/s3-store.ts'
+import { s3OnDemand } from '../store/s3-on-demand.ts'
 
 /** Where the object store is; credentials are a file's name, never a value. */
 export type StorePlace =
@@ -42,12 +40,9 @@ export function openObjectStore(at: StorePlace): ObjectStore {
       probe: () => probeFolder(at.root),
     }
   }
-  const settings = s3SettingsOf(at)
   return {
     place: `s3://${at.bucket}${at.prefix === undefined ? '' : `/${at.prefix}`}`,
-    store: openS3Store(settings),
-    head: openS3Head(settings),
-    probe: () => probeS3(settings),
+    ...s3OnDemand(s3SettingsOf(at)),
   }
 }
 

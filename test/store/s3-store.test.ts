@@ -2,6 +2,7 @@ import { createServer, type RequestListener } from 'node:http'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { probeS3 } from '../../src/store/probe-s3.ts'
 import { openS3Head } from '../../src/store/s3-head.ts'
+import { s3OnDemand } from '../../src/store/s3-on-demand.ts'
 import { openS3Store } from '../../src/store/s3-store.ts'
 import type { S3Settings } from '../../src/store/s3-client.ts'
 import { bucketOnMoto } from '../helpers/moto.ts'
@@ -21,10 +22,8 @@ describe.each([
     await bucket.stop()
   })
 
-  storeContract(async () => {
-    const settings = bucket.settings()
-    return { store: openS3Store(settings), head: openS3Head(settings) }
-  })
+  // As a Kiln opens it.
+  storeContract(async () => s3OnDemand(bucket.settings()))
 })
 
 describe('on versitygw', () => {
