@@ -8,6 +8,7 @@ import {
   environmentParams,
   get,
   json,
+  keySequence,
   longText,
   ofArtifact,
   ofEnvironment,
@@ -24,6 +25,7 @@ import {
 } from './route-parts.ts'
 import { ledgerRoutes } from './ledger-routes.ts'
 import { signingRoutes } from './signing-routes.ts'
+import { verification } from './verification-view.ts'
 import * as views from './views.ts'
 import { webhookDelivery } from './webhook-view.ts'
 
@@ -120,6 +122,14 @@ export const routes = {
     path: `${prefix}/environments/:app/:environment/rollback-targets`,
     summary: 'Earlier good artifacts, newest first',
     answer: json(z.object({ items: z.array(views.rollbackTarget) })),
+  },
+  verification: {
+    ...get,
+    ...ofEnvironment,
+    path: `${prefix}/environments/:app/:environment/verification`,
+    summary: 'The active key, or the one of a sequence, judged by the function that hosts ask',
+    query: z.strictObject({ sequence: keySequence.optional() }),
+    answer: json(verification),
   },
   candidates: {
     ...get,
@@ -228,7 +238,7 @@ export const routes = {
     ...get,
     path: `${prefix}/keys/:app/:environment/:sequence`,
     summary: 'A provisioning key, as a signed bundle',
-    params: environmentParams.extend({ sequence: z.coerce.number().int().min(1) }),
+    params: environmentParams.extend({ sequence: keySequence }),
     answer: document,
   },
 

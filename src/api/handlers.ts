@@ -119,6 +119,7 @@ function environmentHandlers({ operations, views, logs }: Ports) {
     rollbackTargets: async ({ params }) => ({
       items: await views.rollbackTargets(nameOf(params)),
     }),
+    verification: ({ params, query }) => views.verification(nameOf(params), query.sequence),
     candidates: async ({ params }) => ({ items: await views.candidates(nameOf(params)) }),
     instanceLogs: async ({ params, query }) => {
       const name = nameOf(params)

@@ -9,6 +9,7 @@ import type { entered, scan } from './route-parts.ts'
 import type { signingKey } from './signing-routes.ts'
 import type * as views from './views.ts'
 import type { logEntry, logEntryRequest } from './log-entry-view.ts'
+import type { verification } from './verification-view.ts'
 import type { webhookDelivery } from './webhook-view.ts'
 
 export type EnvironmentTile = z.output<typeof views.environmentTile>
@@ -26,6 +27,7 @@ export type ServerStatus = z.output<typeof views.serverStatus>
 export type LogEntryRequest = z.output<typeof logEntryRequest>
 export type LogEntry = z.output<typeof logEntry>
 export type SigningKeyView = z.output<typeof signingKey>
+export type Verification = z.output<typeof verification>
 export type Reindexed = z.output<typeof views.reindexed>
 
 /** `cursor` is what an earlier page gave as `next`, or undefined; one that was not given throws `invalid_input`. */
@@ -116,6 +118,8 @@ export interface Views {
   attached(digest: Digest, what: 'sbom' | 'files' | 'provenance'): Promise<string | undefined>
   /** The JSON text of a provisioning key's bundle. */
   keyBundle(name: EnvironmentName, sequence: number): Promise<string | undefined>
+  /** The key of this sequence, or the active one, as hosts judge it. Throws `not_found`. */
+  verification(name: EnvironmentName, sequence: number | undefined): Promise<Verification>
   status(): Promise<ServerStatus>
 }
 

@@ -29,6 +29,7 @@ const givenReason = z
   .regex(plainLine, 'write one line without control or direction characters')
   .refine(isPlainLine, 'holds half a letter')
 export const reason = givenReason.default('no reason given')
+export const keySequence = z.coerce.number().int().min(1)
 export const tailLines = z.coerce.number().int().min(1).max(10_000).default(200)
 export const tilePath = z.strictObject({
   '*': z

@@ -1,17 +1,17 @@
 import { cosignCommand } from '../../signing/cosign.ts'
 import { publicKeyFile } from '../../signing/trust-files.ts'
 import { roleKeyOf } from '../../signing/trust.ts'
-import { verifyKey } from '../../signing/verify-key.ts'
 import type { VerifyReport } from '../cli/local-port.ts'
 import { hexOf, type Digest } from '../domain/digest.ts'
 import { KilnError } from '../domain/error.ts'
-import { environmentOf, type Ledger } from '../domain/ledger.ts'
+import type { Ledger } from '../domain/ledger.ts'
 import { parseEnvironmentName } from '../domain/name.ts'
 import type { FactOf } from '../domain/statement.ts'
 import { verifyBundle } from '../../signing/verify.ts'
 import type { Config } from './config.ts'
 import type { LedgerView } from './ledger-view.ts'
 import { openOwnView } from './own-memory.ts'
+import { keyAsked, verifiedKey } from './verified-key.ts'
 
 /**
  * Verifies a key or an artifact from the folder alone: no server, no network. `what` is a digest or its
@@ -52,35 +52,10 @@ async function verifyEnvironment(
 ): Promise<VerifyReport> {
   const [name = '', at] = what.split('@')
   const { name: environment } = parseEnvironmentName(name)
-  const state = environmentOf(ledger, environment)
-  const key = at === undefined ? state.active : (view.reader.keyOf(environment, Number(at)) ?? null)
-  if (key === null) {
-    throw new KilnError(
-      'not_found',
-      `${environment} has no ${at === undefined ? 'active key' : `key ${at}`}`,
-      {
-        fix: `kiln history ${environment}`,
-      },
-    )
-  }
-  const { digest, definition, sequence } = key.body
-  const bundle = await view.reader.bundleOf(key.leaf)
-  const verdict = verifyKey({
-    bundle,
-    trust: view.reader.trust(),
-    expected: { environment, digest, definition },
-    facts: { ledger },
-  })
-  const checks = verdict.checks.map(({ name: check, ok, found, wanted }) => ({
-    name: check,
-    passed: ok,
-    detail: ok ? found : `found ${found}, wanted ${wanted}`,
-  }))
-  return {
-    subject: `${environment}@${sequence}`,
-    checks,
-    command: await commandFor({ config, view }, digest, key),
-  }
+  const facts = { reader: view.reader, ledger }
+  const key = keyAsked(facts, environment, at === undefined ? undefined : Number(at))
+  const { subject, checks } = await verifiedKey(facts, key)
+  return { subject, checks, command: await commandFor({ config, view }, key.body.digest, key) }
 }
 
 async function verifyArtifact(

@@ -13,6 +13,7 @@ import { blobBytes, readDefinition } from './ledger-view.ts'
 import type { ProcessContext } from './process.ts'
 import type { OwnedLedger } from './server-ledger.ts'
 import { readSupervisorState } from './supervisor/state.ts'
+import { keyAsked, verifiedKey } from './verified-key.ts'
 import { createViews } from './views.ts'
 
 type Input = {
@@ -50,6 +51,10 @@ export function createServerViews({ context, owned, history, engine, version }: 
         case 'provenance':
           return text((await ledger.publishedBundle(sealed.body.provenance)).bytes)
       }
+    },
+    verification: async (name, sequence) => {
+      const facts = { reader: ledger, ledger: await ledger.refresh() }
+      return verifiedKey(facts, keyAsked(facts, name, sequence))
     },
     keyBundle: async (key) => text((await ledger.publishedBundle(key.leaf)).bytes),
     secrets: async (definition) => {

@@ -30,6 +30,7 @@ type Dependencies = {
   routeAddress: (route: Route) => string
   attached: (digest: Digest, what: 'sbom' | 'files' | 'provenance') => Promise<string | undefined>
   keyBundle: (key: FactOf<'key'>) => Promise<string>
+  verification: Views['verification']
   status: () => Promise<ServerStatus>
   /** What the definition's references are worth on the host. */
   secrets: (definition: Digest) => Promise<SecretState[]>
@@ -48,6 +49,7 @@ export function createViews(dependencies: Dependencies): Views {
       return namesOf(known).includes(name) ? detail(dependencies, known, name) : undefined
     },
     history: dependencies.history,
+    verification: dependencies.verification,
     async rollbackTargets(name) {
       const known = await ledger()
       return rollbackTargets(known, name).map((key) => targetOf(known, key))

@@ -257,3 +257,22 @@ type OpenApiOperation = {
   requestBody?: { required: boolean }
   parameters?: { in: string; name: string; required: boolean }[]
 }
+
+const verified = (query: string) => request(routes.verification, { query })
+
+test('a key that is refused is an answer; one that is not there is not, and says where keys are listed', async () => {
+  const refused = await verified('')
+  expect(refused.status).toBe(200)
+  expect(await refused.json()).toMatchObject({ subject: 'hello/prod@2', passed: false })
+  const none = await verified('?sequence=7')
+  expect(none.status).toBe(404)
+  expect(await none.json()).toMatchObject({ code: 'not_found', fix: 'kiln history hello/prod' })
+  for (const query of [
+    '?sequence=0',
+    '?sequence=2.5',
+    '?sequence=',
+    '?key=2',
+    '?sequence=1&sequence=2',
+  ])
+    expect((await verified(query)).status).toBe(400)
+})

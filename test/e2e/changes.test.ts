@@ -260,6 +260,14 @@ test('what was denied leaves every environment: by replacement that loses no req
     [stolen, { reason: 'key leaked', requestedBy: 'token' }],
   ])
   expect(admissible(ledger, 'hello/test')).toEqual([])
+  const key = of('key').findLast(({ body }) => body.environment === 'hello/test')
+  const judged = await api.verification({
+    params: { app: 'hello', environment: 'test' },
+    query: { sequence: key?.body.sequence },
+  })
+  expect(judged.passed).toBe(false)
+  const refusing = judged.checks.filter((one) => !one.passed).map(({ name }) => name)
+  expect(refusing).toEqual(expect.arrayContaining(['not denied', 'admissible']))
   expect((await here(kiln, 'status')).stderr).toContain('ALARM hello/test')
   expect((await here(kiln, 'environments')).stdout).toContain('held by token')
   expect((await here(kiln, 'history', 'hello')).stdout).toContain('DENIED by token: key leaked')

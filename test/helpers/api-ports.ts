@@ -255,6 +255,14 @@ export function memoryPorts() {
       artifactsBeginningWith: async (hex) =>
         state.artifacts.filter(({ digest }) => digest.startsWith(`sha256:${hex}`)),
       attached: async (digest, what) => JSON.stringify({ digest, what }),
+      verification: async (name, sequence = 2) => {
+        if (sequence !== 2) {
+          const fix = `kiln history ${name}`
+          throw new KilnError('not_found', `${name} has no key ${sequence}`, { fix })
+        }
+        const checks = [{ name: 'signature', passed: false, detail: 'found another, wanted ours' }]
+        return { subject: `${name}@2`, passed: false, checks }
+      },
       keyBundle: async (name, sequence) =>
         sequence === 2 ? JSON.stringify({ name, sequence }) : undefined,
       status: async () => ({

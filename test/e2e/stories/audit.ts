@@ -123,6 +123,12 @@ export function evidenceStory(given: () => Given): void {
       expect(stdout.split('\n').length).toBeGreaterThan(3)
       for (const line of stdout.split('\n')) expect(line.split('\t')[1]).toBe('ok')
     }
+    const own = await here(kiln, 'verify', 'hello/prod', '--json')
+    const { subject, checks } = JSON.parse(own.stdout) as { subject: string; checks: object[] }
+    const params = { app: 'hello', environment: 'prod' }
+    const told = await (await kiln.api()).verification({ params, query: {} })
+    // The log and what was seen of it before are checked by who asks, not by who is asked.
+    expect(told).toEqual({ subject, passed: true, checks: checks.slice(2) })
     const { stderr } = await run(kiln, 'verify', 'hello/prod')
     const command = /^repeat it: (.+)$/m.exec(stderr)?.[1] ?? ''
     expect(command).toContain(`cosign verify-attestation --key ${kiln.home}/trust/promote.pub `)
