@@ -1,4 +1,3 @@
-import { execa } from 'execa'
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { haproxyCommand, renderInitialConfig } from '../edge/edge.ts'
@@ -156,6 +155,8 @@ const littleWaste = {
 /** The bundler takes some 200 MB: it has a process of its own, and only after the workflows' code changed. */
 async function bundleInChild(folder: string): Promise<void> {
   if ((await bundleMade(folder)) !== undefined) return
+  // Every local verb loads this file; a hundred more files are for whoever needs them.
+  const { execa } = await import('execa')
   await execa(process.execPath, [join(import.meta.dirname, 'bundle-workflows.ts'), folder], {
     stdin: 'ignore',
   })
