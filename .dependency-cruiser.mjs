@@ -63,12 +63,12 @@ export default {
         'The contract and its client are loaded by every client: what they import, `kiln --help` and the browser load too.',
       severity: 'error',
       from: {
-        path: '^src/api/(contract|client|route|route-parts|ledger-routes|signing-routes|views|log-entry-view|webhook-view)\\.ts$',
+        path: '^src/api/(contract|client|route|route-parts|ledger-routes|signing-routes|views|log-entry-view|verification-view|webhook-view)\\.ts$',
       },
       to: {
         path: own,
         pathNot:
-          '^src/(domain/|api/(contract|client|route|route-parts|ledger-routes|signing-routes|views|log-entry-view|webhook-view)\\.ts$)',
+          '^src/(domain/|api/(contract|client|route|route-parts|ledger-routes|signing-routes|views|log-entry-view|verification-view|webhook-view)\\.ts$)',
       },
     },
     {
