@@ -32,6 +32,15 @@ export type KeyCheck = {
   wanted: string
 }
 
+/** A check as people are told it: what was found, and what was wanted where that differs. */
+export function toldCheck({ name, ok, found, wanted }: KeyCheck): {
+  name: string
+  passed: boolean
+  detail: string
+} {
+  return { name, passed: ok, detail: ok ? found : `found ${found}, wanted ${wanted}` }
+}
+
 export type KeyVerdict =
   | { verdict: 'admissible'; key: FactOf<'key'>; checks: readonly KeyCheck[] }
   | { verdict: 'refused'; reason: KeyCheck; checks: readonly KeyCheck[] }

@@ -3,9 +3,9 @@ import { createSign, createVerify, generateKeyPairSync } from 'node:crypto'
 import { join } from 'node:path'
 import pino from 'pino'
 import { verifyKey, type KeyQuestion } from '../../signing/verify-key.ts'
-import { environmentOf } from '../../src/domain/ledger.ts'
 import { loadConfig } from '../../src/main/config.ts'
 import { openLedgerView } from '../../src/main/ledger-view.ts'
+import { keyAsked } from '../../src/main/verified-key.ts'
 import { root } from '../demo/kiln.ts'
 import { home, type BenchKiln } from './bench-kiln.ts'
 import { proved } from './changes.ts'
@@ -69,8 +69,7 @@ async function questionAbout(): Promise<KeyQuestion> {
   const { paths, store } = loadConfig({ KILN_HOME: home }, join(home, '..'))
   const { reader } = await openLedgerView(paths, pino({ level: 'silent' }), { place: store })
   const ledger = await reader.refresh()
-  const key = environmentOf(ledger, environment).active
-  if (key === null) throw new Error(`${environment} has no active key`)
+  const key = keyAsked({ reader, ledger }, environment, undefined)
   const { digest, definition } = key.body
   return {
     bundle: await reader.bundleOf(key.leaf),

@@ -11,7 +11,7 @@ import type { Journal } from './journal.ts'
 export type Session = ReturnType<typeof openSession>
 
 /** Every death of any process makes work wait, and a piece of it sees twenty and more. */
-const patienceMs = 600_000
+export const patienceMs = 600_000
 
 /** `longestMs`: how long an operation may take before the client gives it up as lost. */
 export function openSession(kiln: Kiln, journal: Journal, { longestMs = patienceMs } = {}) {

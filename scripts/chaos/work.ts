@@ -8,7 +8,7 @@ import { KilnError } from '../../src/domain/error.ts'
 import type { Operation } from '../../src/domain/operation.ts'
 import { makeRepository, type Repository } from '../demo/repository.ts'
 import { root } from '../demo/kiln.ts'
-import { until, type Session } from './session.ts'
+import { patienceMs, until, type Session } from './session.ts'
 
 /** Everything that people and the world do to a Kiln, each to its end. */
 export type Work = ReturnType<typeof openWork>
@@ -252,7 +252,7 @@ async function drift(context: Context): Promise<void> {
   const hand = hands[Math.floor(Math.random() * hands.length)] ?? ['kill']
   const at = Date.now()
   await execa('docker', ['-H', engine, ...hand, victim], { reject: false })
-  await until('the replacement', 600_000, async () => {
+  await until('the replacement', patienceMs, async () => {
     const { running } = await prodOf(context)
     return running.every((one) => one.id !== victim) && (await isQuiet(session, `${app}/prod`))
   }).finally(() =>
@@ -285,7 +285,7 @@ async function watched({ session, folder }: Context): Promise<void> {
   const body = { repository: repository.path, branches: ['main'] }
   const { watch } = await session.call((api) => api.startWatch({ params: {}, query: {}, body }))
   try {
-    await until(`${app} is delivered`, 600_000, async () => {
+    await until(`${app} is delivered`, patienceMs, async () => {
       const { items } = await session.call((api) => api.environments({}))
       const dev = items.find(({ name }) => name === `${app}/dev`)
       if (dev === undefined || dev.epoch === 0 || dev.open !== null) return false

@@ -1,4 +1,4 @@
-import { verifyKey } from '../../signing/verify-key.ts'
+import { toldCheck, verifyKey } from '../../signing/verify-key.ts'
 import type { Verification } from '../api/ports.ts'
 import { KilnError } from '../domain/error.ts'
 import { environmentOf, type Ledger } from '../domain/ledger.ts'
@@ -40,10 +40,6 @@ export async function verifiedKey(
   return {
     subject: `${environment}@${sequence}`,
     passed: verdict === 'admissible',
-    checks: checks.map(({ name, ok, found, wanted }) => ({
-      name,
-      passed: ok,
-      detail: ok ? found : `found ${found}, wanted ${wanted}`,
-    })),
+    checks: checks.map(toldCheck),
   }
 }

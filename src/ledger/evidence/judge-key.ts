@@ -1,4 +1,4 @@
-import { verifyKey } from '../../../signing/verify-key.ts'
+import { toldCheck, verifyKey } from '../../../signing/verify-key.ts'
 import { environmentOf, foldAll, type Ledger } from '../../domain/ledger.ts'
 import type { FactOf } from '../../domain/statement.ts'
 import type { EvidenceCheck, Proven } from './proven.ts'
@@ -29,10 +29,10 @@ export function judgeKey({
     },
     facts: { ledger },
   })
-  return checks.map(({ name, ok, found, wanted }) =>
-    name === 'admissible'
-      ? { name: 'standing', ...standingOf(ledger, fact, ok) }
-      : { name, passed: ok, detail: ok ? found : `found ${found}, wanted ${wanted}` },
+  return checks.map((check) =>
+    check.name === 'admissible'
+      ? { name: 'standing', ...standingOf(ledger, fact, check.ok) }
+      : toldCheck(check),
   )
 }
 
