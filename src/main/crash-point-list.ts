@@ -103,6 +103,8 @@ const forRehearsals: readonly string[] = ['planRehearsal', 'rehearse'] satisfies
 /** A round of work rotates no key; test/main/rotation.test.ts kills a signer at each of them. */
 const withinRotations = ['key-made', 'roles-durable']
 const withinRehearsals = ['pulled', 'network', 'created', 'started', 'ready', 'ended']
+/** Of `kiln gc --apply`, which no process of Kiln does; test/retention/killed.test.ts kills one at each of them. */
+const withinCollections = ['noted', 'announced', 'removed', 'taken-back']
 
 const notInEachRound: readonly string[] = [...unused, ...forForges, ...byHand, ...forRehearsals]
 
@@ -118,6 +120,7 @@ export const otherCrashPoints: readonly string[] = [
   'runtime.secrets',
   ...withinRehearsals.map((name) => `rehearsal.${name}`),
   ...withinRotations.map((name) => `signer.${name}`),
+  ...withinCollections.map((name) => `collection.${name}`),
 ]
 
 export const crashPointProcesses = ['server', 'build', 'host', 'signer'] as const

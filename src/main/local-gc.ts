@@ -9,6 +9,7 @@ import { listTemplates } from '../template/list-templates.ts'
 import { readLockText } from '../template/read-template.ts'
 import { lockCollections } from './collection-lock.ts'
 import type { Config } from './config.ts'
+import { crashPointsOf } from './crash-points-of.ts'
 import { readObjectStore } from './object-store.ts'
 import { openOwnView } from './own-memory.ts'
 import { connectClient } from './temporal.ts'
@@ -28,6 +29,7 @@ export async function localGc(config: Config, apply: boolean): Promise<GcReport>
     owner: config.hostName,
     run: randomUUID(),
     clock: () => performance.now(),
+    crashPoint: crashPointsOf(config, 'gc'),
   }
   const lock = apply ? await lockCollections(config) : null
   try {

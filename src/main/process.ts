@@ -2,9 +2,8 @@ import { createServer } from 'node:http'
 import closeWithGrace from 'close-with-grace'
 import pino, { type Logger } from 'pino'
 import { loadConfig, type Config } from './config.ts'
-import { crashPoints } from './crash-point.ts'
+import { crashPointsOf } from './crash-points-of.ts'
 import type { Paths } from './paths.ts'
-import { readState } from './supervisor/state.ts'
 
 export type ProcessContext = {
   config: Config
@@ -39,16 +38,7 @@ export async function runProcess(
       config,
       paths: config.paths,
       logger,
-      crashPoint: crashPoints({
-        at: config.crashAt?.split(',') ?? [],
-        record: config.crashRecord,
-        folder: config.paths.run,
-        process: name,
-        pidOf: (other) =>
-          readState(config.home)?.processes.find(
-            ({ name: one, state }) => one === other && state === 'ready',
-          )?.pid ?? null,
-      }),
+      crashPoint: crashPointsOf(config, name),
     })
     const health = await listenHealth(config.healthPort)
     closeWithGrace({ delay: 15_000, logger: false }, async ({ err }) => {

@@ -16,6 +16,7 @@ export type CollectDependencies = {
   run: string
   /** Ms, ever growing. */
   clock: () => number
+  crashPoint: (name: string) => void
 }
 
 /** What a run did: what the plan named and was used meanwhile stays. */
@@ -34,17 +35,19 @@ export async function collect(
   at: { inventory: Inventory; rules: RetentionRules },
 ): Promise<Collected> {
   demandWhole(plan)
-  const { store, owner, run } = deps
+  const { store, owner, run, crashPoint } = deps
   for await (const key of store.list(doomedPrefix)) {
     if (key.startsWith(`${doomedPrefix}${owner}.`)) await store.remove(key)
   }
   for (const { digest } of plan.artifacts) {
     await store.put(collectedKey(digest), Buffer.from(`${digest}\n`))
   }
+  crashPoint('collection.noted')
   const removed: AgedObject[] = []
   for (let from = 0; from < plan.objects.length; from += batchSize) {
     const batch = plan.objects.slice(from, from + batchSize)
     removed.push(...(await removeBatch(deps, { name: `${owner}.${run}.${from}`, batch }, at)))
+    crashPoint('collection.taken-back')
   }
   return { removed, spared: plan.objects.length - removed.length }
 }
@@ -54,11 +57,12 @@ async function removeBatch(
   { name, batch }: { name: string; batch: readonly AgedObject[] },
   at: { inventory: Inventory; rules: RetentionRules },
 ): Promise<readonly AgedObject[]> {
-  const { store, clock } = deps
+  const { store, clock, crashPoint } = deps
   const announced = `${doomedPrefix}${name}`
   // Who waits for this batch takes it for dead after that time.
   const until = clock() + doomedForMs
   await store.put(announced, Buffer.from(`${batch.map(({ key }) => key).join('\n')}\n`))
+  crashPoint('collection.announced')
   const removed: AgedObject[] = []
   try {
     const inventory = await refreshInventory(store, at.inventory, batch)
@@ -71,6 +75,7 @@ async function removeBatch(
       async (one) => {
         if (clock() > until) return
         await store.remove(one.key)
+        crashPoint('collection.removed')
         removed.push(one)
       },
     )

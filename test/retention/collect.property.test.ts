@@ -96,7 +96,8 @@ test('nothing that an independent check reaches is ever collected, and what noth
         const inventory = await readInventory(memory.store)
         const plan = planCollection(log.ledger, inventory, rules)
         const ledger = async () => log.ledger
-        const deps = { store: memory.store, ledger, owner: 'o', run: 'r', clock: () => 0 }
+        const own = { owner: 'o', run: 'r', clock: () => 0, crashPoint: () => {} }
+        const deps = { store: memory.store, ledger, ...own }
         const { removed } = await collect(deps, plan, { inventory, rules })
         for (const key of [...must, ...used])
           expect([key, memory.objects.has(key)]).toEqual([key, true])

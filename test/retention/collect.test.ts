@@ -45,7 +45,15 @@ async function gc(
   const ledger = async () => world.log.ledger
   const inventory = await readInventory(store)
   const plan = planCollection(await ledger(), inventory, own)
-  const deps = { store, ledger, owner: 'o', run: 'r', clock: () => 0, ...part }
+  const deps = {
+    store,
+    ledger,
+    owner: 'o',
+    run: 'r',
+    clock: () => 0,
+    crashPoint: () => {},
+    ...part,
+  }
   return { plan, ...(await collect(deps, plan, { inventory, rules: own })) }
 }
 
