@@ -26,6 +26,8 @@ export class FakeBuilder {
   reached: string[] = []
   /** What gets into the next image beside its inputs: a build that is not reproducible. */
   noise = ''
+  /** What the template's lock names; other things make another lock. */
+  locked: readonly string[] = []
   private readonly app: string
   private readonly store: BlobStore
 
@@ -57,7 +59,7 @@ export class FakeBuilder {
       isOnBranch: async ({ commit }) => this.reached.includes(commit),
       checkTemplate: async ({ name }) => ({
         name,
-        lock: digestOfJson(['lock', name]),
+        lock: digestOfJson(['lock', name, ...this.locked]),
         files: null,
         dependencies: 'npm',
         dockerfile: await this.put({ dockerfile: name }),

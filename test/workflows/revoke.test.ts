@@ -26,13 +26,17 @@ beforeAll(async () => {
 })
 afterAll(() => temporal.close())
 
-/** New artifacts, each active in dev and test after the one before. */
-async function artifacts(on: KilnInMemory, many: number): Promise<Digest[]> {
+/** New artifacts, each active in these environments after the one before. */
+async function artifacts(
+  on: KilnInMemory,
+  many: number,
+  environments = [on.dev, on.test],
+): Promise<Digest[]> {
   const made: Digest[] = []
   for (let n = 0; n < many; n++) {
     const digest = await on.deliver(`artifact ${++count}`)
     // What came before it in these tests may hold dev.
-    for (const environment of [on.dev, on.test]) {
+    for (const environment of environments) {
       const id = await on.ask(environment, promotion(digest))
       await on.ended(environment, id)
     }
@@ -125,16 +129,19 @@ test('what a stolen build key signed leaves every environment, back to what anot
   expect(await current()).not.toBe(fingerprint)
   expect([served(own, own.dev), own.host.running(own.test)]).toEqual([[a], []])
   expect((await own.state(own.test)).alarm).toMatchObject({ cause: 'denied' })
-  await refusedByHosts(own, b!)
+  await refusedByHosts(own, { artifact: b!, keys: 2 })
 }, 180_000)
 
 /** A host's own judgement, from the log alone, of every key that was ever issued for an artifact. */
-async function refusedByHosts(on: KilnInMemory, artifact: Digest): Promise<void> {
+async function refusedByHosts(
+  on: KilnInMemory,
+  { artifact, keys: many }: { artifact: Digest; keys: number },
+): Promise<void> {
   const memory = { deny: async () => undefined, demandFresh: async () => undefined }
   const { check } = createAdmission({ store: on.store, reader: on.ledger }, memory)
   const keys = on.ledger.facts().filter((fact) => fact.kind === 'key')
   const about = keys.filter(({ body }) => body.digest === artifact)
-  expect(about).toHaveLength(2)
+  expect(about).toHaveLength(many)
   for (const { leaf, body } of about) {
     const { environment, digest, definition } = body
     const asked = { environment, digest, definition, key: leaf, seen: { epoch: 0, sequence: 0 } }
@@ -174,6 +181,28 @@ describe('in one Kiln', () => {
     expect([kiln.dev, kiln.test].map((name) => served(kiln, name))).toEqual([[b], [a]])
     await kiln.done(kiln.test, promotion(b!))
     expect(served(kiln, kiln.test)).toEqual([b])
+  })
+
+  test('a template that is denied by its own lock takes what was built from it away, and nothing more is built from it', async () => {
+    const here = [kiln.dev]
+    const [a] = await artifacts(kiln, 1, here)
+    kiln.builder.locked = ['what leaks']
+    onTestFinished(() => void (kiln.builder.locked = []))
+    const [b] = await artifacts(kiln, 1, here)
+    expect(served(kiln, kiln.dev)).toEqual([b])
+    const { sealed } = await kiln.ledger.refresh()
+    const { result } = await kiln.revoke({ kind: 'template', ...sealed.get(b!)!.body.template })
+    const { sequence } = await kiln.state(kiln.dev)
+    expect(result).toMatchObject({
+      artifacts: 1,
+      [kiln.dev]: `returned to ${a} (key ${sequence})`,
+    })
+    expect(served(kiln, kiln.dev)).toEqual([a])
+    await refusedByHosts(kiln, { artifact: b!, keys: 1 })
+    await expect(kiln.deliver(`artifact ${++count}`)).rejects.toMatchObject({
+      cause: { message: expect.stringContaining('was denied by tester: stolen') },
+    })
+    expect((await kiln.ledger.refresh()).sealed.size).toBe(sealed.size)
   })
 
   test('a denial goes before what waits, stops the change that brings it, and cannot be cancelled', async () => {
