@@ -176,16 +176,18 @@ describe('a reader', () => {
     await appender.append(
       encodeLeaf({ digest: Buffer.alloc(32), signature: Buffer.from('s'), publicKey: strange }),
     )
-    // A denial that the record key signed, which may not.
+    // Denials by keys that may not deny, that which consumers pin among them.
     const payload = statementBytes(example('denial'), origin)
-    const bundle = await signPayload(payload, own.signer.keys.roles.record)
-    const key = derOf(currentKey(own.trust, 'record').publicKey)
-    const leaf = leafOfEnvelope(envelopeOf(bundle), key)
-    await own.store.put(leafBundleKey(leafName(leaf)), bundleBytes(bundle))
-    await appender.append(leaf)
+    for (const role of ['record', 'promote'] as const) {
+      const bundle = await signPayload(payload, own.signer.keys.roles[role])
+      const key = derOf(currentKey(own.trust, role).publicKey)
+      const leaf = leafOfEnvelope(envelopeOf(bundle), key)
+      await own.store.put(leafBundleKey(leafName(leaf)), bundleBytes(bundle))
+      await appender.append(leaf)
+    }
 
     const { fact } = await own.ledger.decide({ id: '1', signable: example('drift') })
-    expect(fact.index).toBe(3)
+    expect(fact.index).toBe(4)
     const known = await own.reader.refresh()
     expect(own.reader.facts()).toEqual([fact])
     expect(known.denied.size).toBe(0)
