@@ -12,7 +12,7 @@ import { supervisorPid } from './inventory.ts'
 import { openJournal } from './journal.ts'
 import { killAtRandom, supervised, supervisor } from './kills.ts'
 import { startLoad, together, type Counted, type Load } from './load.ts'
-import { attempt, learn, runMatrix, type Progress, type Ways } from './matrix.ts'
+import { attempt, learn, runMatrix, runRounds, type Progress, type Ways } from './matrix.ts'
 import { differences, openPoints, otherCases, ownCases, settingsOf, type Points } from './points.ts'
 import { startRecorder } from './recorder.ts'
 import { documentOf, exitCodeOf } from './report.ts'
@@ -65,11 +65,16 @@ type Running = {
   progress: Progress
   counted: Counted
   kills: Record<string, number>
+  /** From the first death to the last. */
+  disturbedMinutes: number
 }
+
+/** How much longer than it was told a run may go on for the own points that are left, in parts of its time. */
+const longer = 0.5
 
 /**
  * One round in which nobody dies; then each process at each of its points; then chance; then the points
- * that are left; then the other processes at the same points.
+ * that are left, though the time be over; then the other processes at the same points; then chance again.
  */
 async function disturb(running: Running, minutes: number): Promise<void> {
   const { points, lanes, progress, stage } = running
@@ -82,14 +87,17 @@ async function disturb(running: Running, minutes: number): Promise<void> {
   try {
     const passes = await learn({ points, ways: first.ways, say }, progress)
     progress.unexpected.push(...differences(points.passed()))
-    const end = Date.now() + minutes * 60_000
-    const before = (part: number) => () => Date.now() > end - part * minutes * 60_000
+    const began = Date.now()
+    /** `part` of the time is over: 1 is all of it. */
+    const over = (part: number) => () => Date.now() > began + part * minutes * 60_000
     const matrix = { points, lanes: ways, passes, say }
     say(`${planned(ownCases, passes, lanes.length).length} pieces of work reach every point`)
-    await runMatrix({ ...matrix, cases: ownCases, over: before(0.15) }, progress)
-    await byChance(running, Math.min(end, Date.now() + minutes * 6_000))
-    await runMatrix({ ...matrix, cases: ownCases, over: before(0) }, progress)
-    await runMatrix({ ...matrix, cases: otherCases, over: before(0) }, progress)
+    await runMatrix({ ...matrix, cases: ownCases, over: over(0.9) }, progress)
+    await byChance(running, Date.now() + minutes * 6_000)
+    await runMatrix({ ...matrix, cases: ownCases, over: over(1 + longer) }, progress)
+    await runRounds({ ...matrix, over: over(1) }, [ownCases, otherCases], progress)
+    await byChance(running, began + minutes * 60_000)
+    running.disturbedMinutes = Math.round((Date.now() - began) / 6_000) / 10
   } finally {
     running.counted = await load.stop()
   }
@@ -116,6 +124,7 @@ async function loadOn({ session, lanes }: Running): Promise<Load> {
 
 /** Processes die at moments that nobody chose, answers are lost, and work goes on. */
 async function byChance(running: Running, until: number): Promise<void> {
+  if (Date.now() >= until) return
   const { session, stage, lanes, progress } = running
   const over = new AbortController()
   const names = ['haproxy', 'server', 'host', 'build', 'signer']
@@ -141,7 +150,8 @@ async function byChance(running: Running, until: number): Promise<void> {
     await delay(Math.max(0, until - Date.now()))
   } finally {
     over.abort()
-    running.kills = await killing
+    for (const [name, times] of Object.entries(await killing))
+      running.kills[name] = (running.kills[name] ?? 0) + times
     await dropping
   }
   say(`random kills: ${JSON.stringify(running.kills)}`)
@@ -177,6 +187,7 @@ async function chaos(minutes: number): Promise<number> {
     progress: { covered: new Set(), unexpected: [] },
     counted: { sent: 0, ok: 0, failed: 0 },
     kills: {},
+    disturbedMinutes: 0,
   }
   const weather = watchLoad()
   try {

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import { choose, type Choice, type Learned, type Passes } from './choose.ts'
+import { choose, type Choice, type Learned, type Open, type Passes } from './choose.ts'
 import type { Case, Points } from './points.ts'
 
 /** Ways to work by name, the same names for every app. */
@@ -36,7 +36,7 @@ function counts(points: Points): ReadonlyMap<string, number> {
   return new Map([...points.passed()].map(([process, passed]) => [process, passed.length]))
 }
 
-/** A case that was armed so often and never happened is given up. */
+/** A case that was armed so often and never happened waits until the other cases had their turn. */
 const mostTries = 8
 const idleMs = 200
 
@@ -50,17 +50,38 @@ type Matrix = {
   say: Say
 }
 
-/** Goes through the cases until all are covered, none can be reached any more, or `over` says stop. */
-export async function runMatrix(matrix: Matrix, progress: Progress): Promise<void> {
+/**
+ * The groups one after the other, and again what was put off in each, until all is covered, no way reaches
+ * what is left, or `over` says stop.
+ */
+export async function runRounds(
+  matrix: Omit<Matrix, 'cases'>,
+  groups: readonly (readonly Case[])[],
+  progress: Progress,
+): Promise<void> {
+  for (let pieces = 1; pieces > 0 && !matrix.over();) {
+    pieces = 0
+    for (const cases of groups) pieces += await runMatrix({ ...matrix, cases }, progress)
+  }
+}
+
+/**
+ * Goes through the cases, those that did not happen again with the others that are open, until all are
+ * covered, those that are left were armed in vain too often, or `over` says stop. Answers with how many
+ * pieces of work were done.
+ */
+export async function runMatrix(matrix: Matrix, progress: Progress): Promise<number> {
   const table = openTable(matrix, progress)
-  await Promise.all(matrix.lanes.map((ways) => runLane({ ways, table }, matrix, progress)))
+  const lanes = matrix.lanes.map((ways) => runLane({ ways, table }, matrix, progress))
+  return (await Promise.all(lanes)).reduce((sum, pieces) => sum + pieces, 0)
 }
 
 async function runLane(
   { ways, table }: { ways: Ways; table: Table },
   { over, say }: Matrix,
   progress: Progress,
-): Promise<void> {
+): Promise<number> {
+  let pieces = 0
   while (!over()) {
     const next = table.take()
     if (next === 'later') {
@@ -68,29 +89,36 @@ async function runLane(
       continue
     }
     const work = next === null ? undefined : ways[next.way]
-    if (next === null || work === undefined) return
+    if (next === null || work === undefined) break
     const began = Date.now()
     await attempt({ name: next.way, work }, progress)
     const fired = table.giveBack(next)
+    pieces++
     const seconds = ((Date.now() - began) / 1000).toFixed(0)
     say(
       `${next.way}: ${fired} of ${next.armed.length} died in ${seconds} s; ${progress.covered.size} covered`,
     )
   }
+  return pieces
 }
 
 type Table = ReturnType<typeof openTable>
 
-/** Which cases are open, armed by whom, and given up: no two lanes arm the same. */
+/** Which cases are open, armed by whom, and put off: no two lanes arm the same. */
 function openTable({ points, passes, cases, lanes }: Matrix, progress: Progress) {
-  const tried = new Map<string, number>()
+  /** By entry, then by way: how often it was armed, and nobody died. */
+  const missed = new Map<string, ReadonlyMap<string, number>>()
   const armed = new Set<string>()
+  const isOpen = ({ entry }: Case): boolean => {
+    const tries = [...(missed.get(entry)?.values() ?? [])].reduce((sum, n) => sum + n, 0)
+    return !progress.covered.has(entry) && tries < mostTries
+  }
   return {
     /** `later`: what is left is armed by others. Null when nothing is left. */
     take(): Choice | 'later' | null {
-      const open = cases.filter(
-        ({ entry }) => !progress.covered.has(entry) && (tried.get(entry) ?? 0) < mostTries,
-      )
+      const open = cases
+        .filter(isOpen)
+        .map((one): Open => ({ ...one, missed: missed.get(one.entry) ?? new Map() }))
       const next = choose(
         open.filter(({ entry }) => !armed.has(entry)),
         passes,
@@ -107,7 +135,9 @@ function openTable({ points, passes, cases, lanes }: Matrix, progress: Progress)
       for (const { entry } of fired) progress.covered.add(entry)
       for (const { entry } of done.armed) {
         armed.delete(entry)
-        tried.set(entry, (tried.get(entry) ?? 0) + 1)
+        const before = missed.get(entry) ?? new Map<string, number>()
+        if (!progress.covered.has(entry))
+          missed.set(entry, new Map([...before, [done.way, (before.get(done.way) ?? 0) + 1]]))
       }
       return fired.length
     },

@@ -8,6 +8,8 @@ import type { Stage } from './stage.ts'
 /** What a run prints: figures, and each promise with its verdict. */
 export function documentOf(run: {
   minutes: number
+  /** From the first death to the last: more than `minutes` when own points were left. */
+  disturbedMinutes: number
   progress: Progress
   counted: Counted
   kills: Readonly<Record<string, number>>
@@ -16,7 +18,7 @@ export function documentOf(run: {
   /** The machine's load averages over one minute, while it ran. */
   loads: readonly number[]
 }) {
-  const { minutes, progress, counted, kills, promises, stage, loads } = run
+  const { minutes, disturbedMinutes, progress, counted, kills, promises, stage, loads } = run
   const broken = promises.filter(({ verdict }) => verdict !== 'held')
   const crashPoints = coverage(ownCases, progress.covered)
   return {
@@ -24,6 +26,7 @@ export function documentOf(run: {
     held: broken.length === 0 && progress.unexpected.length === 0,
     complete: crashPoints.missing.length === 0,
     minutes,
+    disturbedMinutes,
     machine: { cpus: cpus().length, node: process.version, load: spread(loads) },
     requests: { sent: counted.sent, answered: counted.ok, failed: counted.failed },
     kills: { atPoints: killsAtPoints(progress), atRandom: kills },

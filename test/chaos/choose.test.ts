@@ -1,6 +1,11 @@
-import { expect, test } from 'vitest'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { expect, onTestFinished, test } from 'vitest'
 import { choose, planned, type Passes } from '../../scripts/chaos/choose.ts'
-import type { Case } from '../../scripts/chaos/points.ts'
+import { openJournal } from '../../scripts/chaos/journal.ts'
+import { runMatrix, runRounds, type Progress } from '../../scripts/chaos/matrix.ts'
+import { openPoints, otherCases, ownCases, type Case } from '../../scripts/chaos/points.ts'
 import type { CrashPointProcess } from '../../src/main/crash-point-list.ts'
 
 function cases(victim: CrashPointProcess, points: readonly string[]): Case[] {
@@ -49,6 +54,14 @@ test('one piece of work sees few deaths of one process, and some of each', () =>
   expect(armed.filter(({ victim }) => victim === 'signer')).toHaveLength(1)
 })
 
+test('a way that was taken in vain comes after one that was not', () => {
+  const passes = ways({ promote: [1000, ['a']], scale: [2000, ['a']] })
+  const [open] = cases('server', ['a'])
+  if (open === undefined) throw new Error('no case')
+  expect(choose([open], passes, 1)?.way).toBe('promote')
+  expect(choose([{ ...open, missed: new Map([['promote', 1]]) }], passes, 1)?.way).toBe('scale')
+})
+
 test('each lane has its share of the last points: no lane dies of all of them in turn', () => {
   const last = many.slice(0, 12)
   const passes = ways({ refuse: [1000, last] })
@@ -75,3 +88,97 @@ test('points that every way passes are not put off until the ones of a single wa
 function byEntry(a: Case, b: Case): number {
   return a.entry.localeCompare(b.entry)
 }
+
+/**
+ * A run over the real points of one Kiln, in which work is no work. `dies` says of a case that is armed and
+ * passed by the way whether its process dies there; a death leaves its marker, as in a Kiln.
+ */
+function matrixOf(passes: Passes, known: readonly Case[], dies: (entry: string) => boolean) {
+  const home = mkdtempSync(join(tmpdir(), 'kiln-matrix-'))
+  onTestFinished(() => rmSync(home, { recursive: true }))
+  const journal = openJournal(join(home, 'evidence'))
+  const points = openPoints(home, { cases: known, record: join(home, 'points'), journal })
+  const armed = new Set<string>()
+  /** In the order in which they were armed. */
+  const tries: string[] = []
+  const marker = (entry: string) => join(home, 'run', `crashed-${entry}`)
+  const watched = {
+    ...points,
+    arm(some: readonly Case[]) {
+      points.arm(some)
+      for (const { entry } of some) armed.add(entry)
+      tries.push(...some.map(({ entry }) => entry))
+    },
+    disarm(some: readonly Case[]) {
+      for (const { entry } of some) armed.delete(entry)
+      return points.disarm(some)
+    },
+  }
+  const lane = Object.fromEntries(
+    [...passes].map(([way, learned]) => [
+      way,
+      async () => {
+        for (const { entry, point } of known)
+          if (armed.has(entry) && learned.passes.has(point) && dies(entry))
+            writeFileSync(marker(entry), '')
+      },
+    ]),
+  )
+  const progress: Progress = { covered: new Set(), unexpected: [] }
+  const matrix = { points: watched, lanes: [lane], passes, say: () => undefined }
+  return { matrix, progress, tries }
+}
+
+/** A run whose time is over after so many looks at the clock. */
+function looksAfter(most: number): () => boolean {
+  let looks = 0
+  return () => looks++ > most
+}
+
+test('every own point is covered when what is armed happens', async () => {
+  const points = ownCases.map(({ point }) => point)
+  const passes = ways({ deliver: [30_000, points.slice(10)], refuse: [1000, points.slice(0, 40)] })
+  const { matrix, progress, tries } = matrixOf(passes, ownCases, () => true)
+  await runMatrix({ ...matrix, cases: ownCases, over: looksAfter(1000) }, progress)
+  expect([...progress.covered].toSorted()).toEqual(points.toSorted())
+  expect(tries).toHaveLength(points.length)
+})
+
+test('a death that did not come is armed again as long as time is left, the other cases first', async () => {
+  const own = cases('build', ['a', 'b'])
+  const others = own.map((one): Case => ({
+    ...one,
+    entry: `${one.point}@server`,
+    victim: 'server',
+  }))
+  const both = [...own, ...others]
+  let left = 12
+  const { matrix, progress, tries } = matrixOf(
+    ways({ deliver: [1000, ['a', 'b']] }),
+    both,
+    (entry) => (entry === 'a' ? left-- <= 0 : true),
+  )
+  await runRounds({ ...matrix, over: looksAfter(1000) }, [own, others], progress)
+  expect([...progress.covered].toSorted()).toEqual(['a', 'a@server', 'b', 'b@server'])
+  const ofA = tries.flatMap((entry, at) => (entry === 'a' ? [at] : []))
+  expect(ofA).toHaveLength(13)
+  const other = tries.indexOf('a@server')
+  expect(ofA.filter((at) => at < other)).toHaveLength(8)
+})
+
+test('a death that never comes ends with the time, and is not covered', async () => {
+  const own = cases('build', ['a'])
+  const { matrix, progress, tries } = matrixOf(ways({ deliver: [1000, ['a']] }), own, () => false)
+  await runRounds({ ...matrix, over: looksAfter(100) }, [own], progress)
+  expect(progress.covered.size).toBe(0)
+  expect(tries.length).toBeGreaterThan(50)
+})
+
+test('every point while each of the other processes dies is a case of its own, 4 for each point', () => {
+  const every = [...ownCases, ...otherCases]
+  expect(new Set(every.map(({ entry }) => entry)).size).toBe(4 * ownCases.length)
+  const passes = ways({ deliver: [30_000, ownCases.map(({ point }) => point)] })
+  expect(planned(otherCases, passes, 3).flatMap(({ armed }) => armed)).toHaveLength(
+    3 * ownCases.length,
+  )
+})

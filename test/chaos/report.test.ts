@@ -21,6 +21,7 @@ function run({
 } = {}) {
   return documentOf({
     minutes: 10,
+    disturbedMinutes: 11.5,
     progress: { covered, unexpected },
     counted: { sent: 100_000, ok: 100_000, failed: 0 },
     kills: {},
