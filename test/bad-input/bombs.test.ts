@@ -1,16 +1,28 @@
 import { execFile } from 'node:child_process'
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import { afterAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, test } from 'vitest'
 
 /**
- * Number 39 of the catalogue in docs/bad-input.md, each in a process of its own: small things that stand for
+ * Number 39 of the catalogue in docs/bad-input.md, all in one process of their own: small things that stand for
  * much more than a machine has. Refused by what they say, or as they come, in the memory of a small process.
  */
 const scratch = mkdtempSync(join(tmpdir(), 'kiln-bombs-'))
 afterAll(() => rmSync(scratch, { recursive: true }))
+
+type Told = { name: string; message: string; memoryMiB: number; left: string[] }
+let all: Told[]
+beforeAll(async () => {
+  const child = join(import.meta.dirname, 'bomb-child.ts')
+  const { stdout } = await promisify(execFile)(process.execPath, ['--expose-gc', child, scratch])
+  all = stdout
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line) as Told)
+  // All of them, where each had a test's time of its own.
+}, 300_000)
 
 test.each([
   ['a million empty files', 'invalid_archive', 'more than 200000'],
@@ -26,14 +38,11 @@ test.each([
   ['a layer of headers without a file', 'invalid_archive', 'more than 67108864 bytes'],
   ['layers of a million files', 'invalid_image', 'more than 20000 files and folders'],
   ['ten million files in git', 'invalid_repository', 'more than 100000 files'],
-  ['a link of 64 MiB in git', 'invalid_repository', 'target has 67108864 bytes'],
+  ['a link of a MiB in git', 'invalid_repository', 'target has 1048576 bytes'],
 ])('39 %s', async (name, code, reason) => {
-  const child = join(import.meta.dirname, 'bomb-child.ts')
-  const { stdout } = await promisify(execFile)(process.execPath, [child, name, scratch])
-  const told = JSON.parse(stdout) as { message: string; memoryMiB: number }
-  expect(told).toMatchObject({ code, place: expect.stringMatching(/\w/) as unknown })
-  expect(told.message).toContain(reason)
+  const told = all.find((one) => one.name === name)
+  expect(told).toMatchObject({ code, place: expect.stringMatching(/\w/) as unknown, left: [] })
+  expect(told?.message).toContain(reason)
   // Node and Kiln's code alone take about 100 MiB.
-  expect(told.memoryMiB).toBeLessThan(512)
-  expect(readdirSync(scratch)).toEqual([])
+  expect(told?.memoryMiB).toBeLessThan(512)
 })

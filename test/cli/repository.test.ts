@@ -3,7 +3,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { gitServer, type GitServer } from '../helpers/git-server.ts'
-import { kiln } from '../helpers/cli.ts'
+import { childEnv, kiln, kilnHere } from '../helpers/cli.ts'
+import { createLocalVerbs } from '../../src/main/local.ts'
 import { makeRepository } from '../source/git-at-hand.ts'
 
 const token = 'tok3n-of-the-command-line'
@@ -42,8 +43,15 @@ afterAll(async () => {
 
 const at = (name: string) => join(folder, name)
 
+/** The same program in this process; no server is asked for any of this. */
+const here = (...args: string[]) =>
+  kilnHere(['repository', ...args], {
+    connection: { address: 'http://127.0.0.1:1', token: '' },
+    local: async () => createLocalVerbs({ home, env: childEnv(env) }),
+  })
+
 test('a private repository is refused, then added by its token file, checked, listed and removed', async () => {
-  const before = await kiln(['repository', 'check', address], { env })
+  const before = await here('check', address)
   expect(before.code).toBe(2)
   expect(before.stderr).toContain('invalid_repository')
   const added = await kiln(['repository', 'add', address, '--token-file', at('token'), '--json'], {
@@ -58,12 +66,12 @@ test('a private repository is refused, then added by its token file, checked, li
   expect(await readFile(join(home, 'repositories.yaml'), 'utf8')).not.toContain(token)
   const checked = await kiln(['repository', 'check', address], { env })
   expect(checked.stdout).toBe(`main\t${commit}\n`)
-  const listed = await kiln(['repository', 'list'], { env })
+  const listed = await here('list')
   expect(listed.stdout).toContain(`${address}\ttoken`)
   expect(`${added.stdout}${added.stderr}${listed.stdout}${listed.stderr}`).not.toContain(token)
-  expect((await kiln(['repository', 'remove', address], { env })).stdout).toBe(`${address}\n`)
-  expect((await kiln(['repository', 'check', address], { env })).code).toBe(2)
-  expect((await kiln(['repository', 'remove', address], { env })).code).toBe(2)
+  expect((await here('remove', address)).stdout).toBe(`${address}\n`)
+  expect((await here('check', address)).code).toBe(2)
+  expect((await here('remove', address)).code).toBe(2)
 })
 
 test.each([
@@ -81,7 +89,7 @@ test.each([
 ])('adding %s is refused, and nothing is written', async (...[, given, code, says]) => {
   const before = await readFile(join(home, 'repositories.yaml'), 'utf8').catch(() => 'none')
   const args = given.map((one) => (['open', 'token', 'short'].includes(one) ? at(one) : one))
-  const told = await kiln(['repository', 'add', address, ...args], { env })
+  const told = await here('add', address, ...args)
   expect(told.code).toBe(code)
   expect(told.stderr).toContain(says)
   expect(told.stderr).not.toContain(token)
@@ -91,7 +99,7 @@ test.each([
 test('a file that people broke is told by its line, and changes nothing', async () => {
   const broken = 'version: 1\nrepositories:\n  - address: https://x.example.org/a\n    tokn: x\n'
   await writeFile(join(home, 'repositories.yaml'), broken)
-  const told = await kiln(['repository', 'add', address, '--token-file', at('token')], { env })
+  const told = await here('add', address, '--token-file', at('token'))
   expect(told.code).toBe(2)
   expect(told.stderr).toContain('repositories.yaml:4:5')
   expect(await readFile(join(home, 'repositories.yaml'), 'utf8')).toBe(broken)
