@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { pino } from 'pino'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
@@ -16,16 +17,19 @@ import { openFolderStore } from '../../src/store/folder-store.ts'
 import { readFolderHead } from '../../src/store/folder-head.ts'
 import { openS3Head } from '../../src/store/s3-head.ts'
 import { openS3Store } from '../../src/store/s3-store.ts'
+import type { S3Settings } from '../../src/store/s3-client.ts'
 import { folderSigner, origin } from '../helpers/ledger-signer.ts'
 import { startGateway, type Gateway } from '../helpers/s3-gateway.ts'
 import { scratch } from '../helpers/store-scratch.ts'
 import { example } from '../signing/examples.ts'
+import { decideAll, openWriters } from './writers.ts'
 
 type Acknowledged = Map<string, string>
 
 /** Where a log is: how it is read here, and what tells the process that writes it. */
 type Place = {
   root: string
+  bucket?: S3Settings
   store: BlobStore
   head: Pick<HeadStore, 'read'>
   environment: Record<string, string>
@@ -49,21 +53,38 @@ function inBucket(): Place & { head: HeadStore } {
   const settings = gateway.settings()
   return {
     root: scratch(),
+    bucket: settings,
     store: openS3Store(settings),
     head: openS3Head(settings),
     environment: { KILN_TEST_S3: JSON.stringify(settings) },
   }
 }
 
-/** Runs a process of writers to its end or its death. */
-function write(place: Place, point: string, ids: readonly string[]) {
-  return startWriting(place, point, ids).ended
+const decisionsOf = (ids: readonly string[]) =>
+  ids.map((id) => ({ id, signable: example('drift', Number(id)) }))
+
+function heardIn(lines: readonly string[]): Acknowledged {
+  return new Map(lines.map((line) => [line.slice(0, line.indexOf(' ')), line]))
 }
 
-/** `acknowledged`: how many decisions it said are on record so far. */
+/** The same as the process that died, by this one, which knows nothing of it but what is on the disk. */
+async function goOn({ root, bucket }: Place, ids: readonly string[]): Promise<Acknowledged> {
+  const signer = await folderSigner(join(root, 'keys'))
+  const place = bucket === undefined ? { root } : { bucket }
+  const { writers, release } = await openWriters(place, { signer, trust: signer.trust })
+  const lines: string[] = []
+  const decisions = decisionsOf(ids)
+  await decideAll({ writers, decisions, atOnce: ids.length }, (line) => lines.push(line))
+  release()
+  return heardIn(lines)
+}
+
+/** A process of writers. `acknowledged`: how many decisions it said are on record so far. */
 function startWriting({ root, environment }: Place, point: string, ids: readonly string[]) {
   const script = resolve(import.meta.dirname, 'writer-process.ts')
-  const child = spawn(process.execPath, [script, root, point, ...ids], {
+  const file = join(scratch(), 'decisions.json')
+  writeFileSync(file, JSON.stringify(decisionsOf(ids)))
+  const child = spawn(process.execPath, [script, root, point, file], {
     stdio: ['pipe', 'pipe', 'inherit'],
     env: { ...process.env, ...environment },
   })
@@ -76,9 +97,7 @@ function startWriting({ root, environment }: Place, point: string, ids: readonly
   const ended = once(child, 'close').then(([code, signal]: unknown[]) => ({
     code,
     signal,
-    acknowledged: new Map(
-      lines().map((line) => [line.slice(0, line.indexOf(' ')), line]),
-    ) satisfies Acknowledged,
+    acknowledged: heardIn(lines()),
   }))
   return {
     ended,
@@ -118,24 +137,23 @@ describe.each([
     async (point, heard) => {
       const place = open()
       const { root, store, head } = place
-      const killed = await write(place, point, ['1', '2', '3', '4'])
+      const killed = await startWriting(place, point, ['1', '2', '3', '4']).ended
       expect(killed.signal).toBe('SIGKILL')
       expect(killed.acknowledged.size).toBe(heard)
       const seen = await checkpoints(place)
 
       // The retry comes in another order, and with something new before the old.
-      const after = await write(place, '-', ['5', '4', '2', '3', '1'])
-      expect(after.code).toBe(0)
-      for (const [id, line] of killed.acknowledged) expect(after.acknowledged.get(id)).toBe(line)
+      const after = await goOn(place, ['5', '4', '2', '3', '1'])
+      for (const [id, line] of killed.acknowledged) expect(after.get(id)).toBe(line)
 
       const { trust } = await folderSigner(join(root, 'keys'))
       const reader = openLedgerReader({ store, head, trust, logger })
       await reader.refresh()
       const logged = reader.facts().map(({ leaf, index }) => `${leaf} ${index}`)
       expect(logged).toHaveLength(5)
-      expect(
-        [...after.acknowledged].map(([id, line]) => line.slice(id.length + 1)).toSorted(),
-      ).toEqual(logged.toSorted())
+      expect([...after].map(([id, line]) => line.slice(id.length + 1)).toSorted()).toEqual(
+        logged.toSorted(),
+      )
 
       const hashes: Uint8Array[] = []
       for await (const tile of readTiles(store, 0, { from: 0, to: 5 })) hashes.push(...tile)
