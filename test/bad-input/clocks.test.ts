@@ -4,13 +4,12 @@ import { join } from 'node:path'
 import { execa } from 'execa'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { origin } from '../helpers/ledger-signer.ts'
+import { toldOf, type Told } from './clock-told.ts'
 
 /** Number 46 of the catalogue in docs/bad-input.md. The log's order counts; no clock is asked who is right. */
 const [faketime] = globSync('/usr/lib/*/faketime/libfaketime.so.1')
 const child = join(import.meta.dirname, 'clock-child.ts')
 const kept = join(import.meta.dirname, '../fixtures/state-0.1.0/home.tar.gz')
-
-type Told = { said: { active: unknown; denied: unknown; fsck: object }; day: string }
 
 const moved = (by: string, zone = 'UTC') => ({
   LD_PRELOAD: faketime ?? '',
@@ -31,8 +30,8 @@ beforeAll(async () => {
   home = mkdtempSync(join(tmpdir(), 'kiln-clocks-'))
   await execa('tar', ['-xzpf', kept, '-C', home])
   // The first time nothing was seen before; from then on each says that the log goes on from there.
-  await toldAt(home, {})
-  now = await toldAt(home, {})
+  await toldOf(home, origin)
+  now = await toldOf(home, origin)
 })
 afterAll(() => rmSync(home, { recursive: true }))
 

@@ -1,7 +1,7 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
 import { judge } from '../../scripts/chaos/checker/judge.ts'
 import { signCheckpoint } from '../../signing/checkpoint.ts'
 import { memoryKeys } from '../helpers/signed-log.ts'
@@ -10,6 +10,7 @@ import {
   activation,
   at,
   containerEvent,
+  copyOf,
   goodRun,
   idOf,
   nameOf,
@@ -17,14 +18,25 @@ import {
   type Run,
 } from './good-run.ts'
 
-let folder: string
-let run: Run
+let scratch: string
+let good: Run
+let run: ReturnType<typeof copyOf>
 
-beforeEach(async () => {
-  folder = mkdtempSync(join(tmpdir(), 'kiln-checker-'))
-  run = await goodRun(folder)
+beforeAll(async () => {
+  scratch = mkdtempSync(join(tmpdir(), 'kiln-checker-'))
+  good = await goodRun(join(scratch, 'good'))
 })
-afterEach(() => rmSync(folder, { recursive: true, force: true }))
+beforeEach(() => {
+  run = copyOf(good, mkdtempSync(join(scratch, 'run-')))
+})
+afterAll(() => rmSync(scratch, { recursive: true, force: true }))
+
+/** Makes the run anew, with a ledger of its own, and not as a copy: for who decides more in it. */
+async function ledgerOfItsOwn(): Promise<Run['ledger']> {
+  const own = await goodRun(mkdtempSync(join(scratch, 'own-')))
+  run = own
+  return own.ledger
+}
 
 function judged() {
   run.write()
@@ -216,20 +228,21 @@ const violations: readonly (readonly [
     'one decision on record twice',
     'I4',
     /entries \d+ and \d+: activation/,
-    () =>
-      refused(
-        run.ledger.decide({
-          id: 'again',
-          signable: activation({ epoch: 2, ...second(), seconds: 12 }),
-        }),
-      ),
+    async () => {
+      const ledger = await ledgerOfItsOwn()
+      const signable = activation({ epoch: 2, ...second(), seconds: 12 })
+      await refused(ledger.decide({ id: 'again', signable }))
+    },
   ],
   [
     'an outcome of an epoch that nobody took',
     'I4',
     /of epoch 7, not the last one/,
-    () =>
-      refused(run.ledger.decide({ id: 'odd', signable: activation({ epoch: 7, ...second() }) })),
+    async () => {
+      const ledger = await ledgerOfItsOwn()
+      const signable = activation({ epoch: 7, ...second() })
+      await refused(ledger.decide({ id: 'odd', signable }))
+    },
   ],
   [
     'a change that SQL forgot',
@@ -370,7 +383,7 @@ test('every promise is shown to be breakable', () => {
 })
 
 test('a change that lost its outcome, took too long, or told another than serves breaks I8', async () => {
-  const { ledger } = run
+  const ledger = await ledgerOfItsOwn()
   const tip = ledger.ledger().environments.get('hello/prod')!
   const body = {
     ...tip.closed!.body,

@@ -1,4 +1,4 @@
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { pino } from 'pino'
 import type {
@@ -58,9 +58,7 @@ export const nameOf = (epoch: number) => `kiln-x.hello.prod.${epoch}.1`
 export const at = (epoch: number, seconds: number) => start + (epoch * 100 + seconds) * second
 
 export async function goodRun(folder: string): Promise<Run> {
-  const [store, trust, evidence] = ['store', 'trust', 'evidence'].map((one) =>
-    join(folder, one),
-  ) as [string, string, string]
+  const { store, trust, evidence } = placesIn(folder)
   const signer = memorySigner()
   await writeTrust(trust, signer.trust)
   mkdirSync(evidence, { recursive: true })
@@ -95,6 +93,26 @@ export async function goodRun(folder: string): Promise<Run> {
   run.left.containers.push({ id: idOf(2), name: nameOf(2), state: 'running', kind: 'instance' })
   run.checkpoints.push(...signer.notes)
   return run
+}
+
+function placesIn(folder: string) {
+  return {
+    store: join(folder, 'store'),
+    trust: join(folder, 'trust'),
+    evidence: join(folder, 'evidence'),
+  }
+}
+
+/** The same run again in another folder, for tests that decide nothing more: its ledger is the first one's. */
+export function copyOf(run: Run, folder: string): Omit<Run, 'ledger'> {
+  const { ledger: _, signer, write: __, store, trust, evidence: ___, ...recorded } = run
+  const places = placesIn(folder)
+  cpSync(store, places.store, { recursive: true })
+  cpSync(trust, places.trust, { recursive: true })
+  mkdirSync(places.evidence)
+  const rest = { ...structuredClone(recorded), ...places, signer }
+  const copy: Omit<Run, 'ledger'> = { ...rest, write: () => write(copy) }
+  return copy
 }
 
 /** A manifest whose config digest stands for what the engine would run. */
@@ -228,7 +246,7 @@ function networkEvent(action: string): DockerEvent {
   return { Type: 'network', Action: action, timeNano: start * 1e6, Actor }
 }
 
-function write(run: Run): void {
+function write(run: Omit<Run, 'ledger' | 'write'>): void {
   const lines = (name: string, values: readonly unknown[]) =>
     writeFileSync(
       join(run.evidence, name),

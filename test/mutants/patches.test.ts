@@ -2,6 +2,7 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, relative, resolve } from 'node:path'
 import { execa } from 'execa'
+import ts from 'typescript'
 import { expect, onTestFinished, test } from 'vitest'
 import { z } from 'zod'
 import { judgePatched, judgeUnpatched } from '../../scripts/mutants/judge.ts'
@@ -34,25 +35,78 @@ test.each(mutants)('$name applies to the tree as it is', async ({ path }) => {
 })
 
 test('each names a test that vitest finds', async () => {
-  const folder = await mkdtemp(join(tmpdir(), 'kiln-mutants-list-'))
-  onTestFinished(() => rm(folder, { recursive: true, force: true }))
-  const list = join(folder, 'tests.json')
-  const files = [...new Set(mutants.map((one) => one.test))]
-  // Without static parsing tables have the names of their rows. With `=` after `--json`: vitest would
-  // take a file that follows it for the one to write to.
-  const args = ['list', '--staticParse=false', '--no-isolate', `--json=${list}`, ...files]
-  await execa('vitest', args, { cwd: root, preferLocal: true })
-  const found = z
-    .array(z.object({ name: z.string(), file: z.string() }))
-    .parse(JSON.parse(await readFile(list, 'utf8')))
-    .map(({ name, file }) => `${relative(root, file)}: ${name.replaceAll(' > ', ' ')}`)
-  const lost = mutants.filter(
+  const texts = await Promise.all(
+    mutants.map(async ({ test: file }) => titlesIn(file, await readFile(join(root, file), 'utf8'))),
+  )
+  // Rows of tables have their names only where they run.
+  const inTables = mutants.filter(
+    ({ testName }, at) => !texts[at]!.some((title) => title.includes(testName)),
+  )
+  const found = await listed([...new Set(inTables.map((one) => one.test))])
+  const lost = inTables.filter(
     ({ test: file, testName }) =>
       !found.some((one) => one.startsWith(`${file}: `) && one.includes(testName)),
   )
   expect(lost.map(({ name }) => name)).toEqual([])
-  // vitest loads every file that a mutant names.
+  // vitest loads every file that is left.
 }, 300_000)
+
+test('a title is read with those around it, and of tables, texts and comments none is', () => {
+  const text = `
+    test('alone', () => {})
+    // test('in a comment', () => {})
+    const other = "test('in a text')"
+    test.each([1])('row %s', () => {})
+    describe("a group's", () => {
+      test.concurrent('part', () => {})
+      for (const one of rows) test(\`a template\`, () => {})
+    })
+    describe.each([1])('groups %s', () => { test('in a row', () => {}) })
+  `
+  expect(titlesIn('a.test.ts', text)).toEqual(['alone', "a group's part", "a group's a template"])
+})
+
+/** The full names of a file's tests whose titles, and those of the groups around them, stand there as they are. */
+function titlesIn(file: string, text: string): string[] {
+  const titles: string[] = []
+  const visit = (node: ts.Node, before: string): void => {
+    const called = ts.isCallExpression(node) ? callOf(node) : undefined
+    if (called === 'table') return
+    if (called?.what === 'test') titles.push(`${before}${called.title}`)
+    const inside = called?.what === 'describe' ? `${before}${called.title} ` : before
+    ts.forEachChild(node, (child) => visit(child, inside))
+  }
+  visit(ts.createSourceFile(file, text, ts.ScriptTarget.Latest), '')
+  return titles
+}
+
+type Called = { what: string; title: string }
+
+/** `test` and `describe`, and their variants such as `test.concurrent`, with a title; `each` is a table. */
+function callOf({
+  arguments: [title],
+  expression,
+}: ts.CallExpression): Called | 'table' | undefined {
+  if (ts.isCallExpression(expression)) return 'table'
+  const named = ts.isPropertyAccessExpression(expression) ? expression.expression : expression
+  if (!ts.isIdentifier(named) || title === undefined) return undefined
+  return ts.isStringLiteralLike(title) ? { what: named.text, title: title.text } : undefined
+}
+
+/** All tests of these files, by file and full name, as vitest would run them. */
+async function listed(files: readonly string[]): Promise<string[]> {
+  const folder = await mkdtemp(join(tmpdir(), 'kiln-mutants-list-'))
+  onTestFinished(() => rm(folder, { recursive: true, force: true }))
+  const list = join(folder, 'tests.json')
+  // Without static parsing tables have the names of their rows. With `=` after `--json`: vitest would
+  // take a file that follows it for the one to write to. One worker loads what files share once.
+  const args = ['list', '--staticParse=false', '--no-isolate', '--maxWorkers=1', `--json=${list}`]
+  await execa('vitest', [...args, ...files], { cwd: root, preferLocal: true })
+  return z
+    .array(z.object({ name: z.string(), file: z.string() }))
+    .parse(JSON.parse(await readFile(list, 'utf8')))
+    .map(({ name, file }) => `${relative(root, file)}: ${name.replaceAll(' > ', ' ')}`)
+}
 
 const header = [
   'promise: I1',

@@ -11,8 +11,15 @@ import { commitFiles, gitAtHand, makeRepository, person, type GitAtHand } from '
 
 let hand: GitAtHand
 
+/** For those who only read it. */
+let plain: string
+/** For those who change it one after the other, each by what it was before. */
+let edited: string
+
 beforeAll(async () => {
   hand = await gitAtHand()
+  plain = await repositoryOf('plain')
+  edited = await repositoryOf('edited')
 })
 afterAll(() => hand.close())
 
@@ -63,8 +70,7 @@ async function namesIn({ context }: FoundSource): Promise<string[]> {
 }
 
 test('the top of a repository says which apps are in it', async () => {
-  const repository = await repositoryOf('list')
-  const found = await root(repository)
+  const found = await root(plain)
   expect(found.apps).toEqual([
     { path: 'services/shop', app: 'shop', fault: null },
     { path: 'services/mail', app: 'mail', fault: null },
@@ -73,8 +79,7 @@ test('the top of a repository says which apps are in it', async () => {
 })
 
 test('an app’s context is its folder, and what it includes at its place', async () => {
-  const repository = await repositoryOf('context')
-  const shop = await app(repository, 'services/shop')
+  const shop = await app(plain, 'services/shop')
   expect(shop.app).toBe('shop')
   expect(shop.source).toMatchObject({ path: 'services/shop' })
   expect(await namesIn(shop)).toEqual([
@@ -82,7 +87,7 @@ test('an app’s context is its folder, and what it includes at its place', asyn
     'node_modules/@acme/shared/index.js',
     'server.js',
   ])
-  expect(await namesIn(await app(repository, 'services/mail'))).toEqual(['kiln.yaml', 'server.js'])
+  expect(await namesIn(await app(plain, 'services/mail'))).toEqual(['kiln.yaml', 'server.js'])
 })
 
 test.each([
@@ -91,25 +96,23 @@ test.each([
   ['a file that its filter names', 'docs/api/orders.md', ['shop']],
   ['the other app’s file', 'services/mail/server.js', ['mail']],
   ['a file of nobody', 'README.md', []],
-])('%s changes the content of those that it belongs to', async (what, file, changed) => {
-  const repository = await repositoryOf(what.replaceAll(/[^a-z]/g, ''))
+])('%s changes the content of those that it belongs to', async (_what, file, changed) => {
   const contents = async () => ({
-    shop: (await app(repository, 'services/shop')).source.content,
-    mail: (await app(repository, 'services/mail')).source.content,
+    shop: (await app(edited, 'services/shop')).source.content,
+    mail: (await app(edited, 'services/mail')).source.content,
   })
   const before = await contents()
-  await commitFiles(repository, { [file]: 'another' })
+  await commitFiles(edited, { [file]: 'another' })
   const after = await contents()
   const differing = (['shop', 'mail'] as const).filter((name) => before[name] !== after[name])
   expect(differing).toEqual(changed)
 })
 
 test('a file that becomes executable changes its app', async () => {
-  const repository = await repositoryOf('mode')
-  const before = (await app(repository, 'services/shop')).source.content
-  await person(repository, 'update-index', '--chmod=+x', 'services/shop/server.js')
-  await person(repository, 'commit', '--quiet', '--message', 'mode')
-  expect((await app(repository, 'services/shop')).source.content).not.toBe(before)
+  const before = (await app(edited, 'services/shop')).source.content
+  await person(edited, 'update-index', '--chmod=+x', 'services/shop/server.js')
+  await person(edited, 'commit', '--quiet', '--message', 'mode')
+  expect((await app(edited, 'services/shop')).source.content).not.toBe(before)
 })
 
 test('an app whose kiln.yaml cannot be read is named with its fault, and the others are there', async () => {
@@ -150,8 +153,7 @@ test('a link that leads out of the app’s folder is refused', async () => {
 })
 
 test('a path that the file does not name is not found, with those that it names', async () => {
-  const repository = await repositoryOf('unnamed')
-  await expect(app(repository, 'packages/shared')).rejects.toMatchObject({
+  await expect(app(plain, 'packages/shared')).rejects.toMatchObject({
     code: 'not_found',
     fix: 'there are: services/shop, services/mail',
   })
