@@ -181,6 +181,11 @@ describe('rebuild', () => {
     expect([await inStore('blobs'), await inStore('repositories')]).toEqual(before)
     expect(shown).toMatchObject({ applied: false, faults: [] })
     expect(shown.artifacts).toMatchObject([{ digest: watched, app: 'hello' }])
+    // Killed when it has said what it will remove, it is as if it had not begun.
+    const dying = { ...later, env: { ...later.env, KILN_CRASH_AT: 'collection.announced' } }
+    const killed = await run(dying, 'gc', '--apply', '--json')
+    expect([killed.exitCode ?? 137, killed.stdout]).toEqual([137, ''])
+    expect(await here(kiln, 'fsck')).toMatchObject({ exitCode: 0 })
     const done = JSON.parse((await run(later, 'gc', '--apply', '--json')).stdout)
     expect(done).toMatchObject({ applied: true, spared: 0, artifacts: shown.artifacts })
     expect(done.bytes).toBe(shown.bytes)

@@ -4,6 +4,7 @@ import { delimiter, dirname, join } from 'node:path'
 import { expect, test } from 'vitest'
 import type { Repository } from '../../../scripts/demo/repository.ts'
 import { findTool } from '../../helpers/find-tool.ts'
+import { referrersApi, registryWithout } from '../../helpers/registry-without.ts'
 import { here, run, work } from '../command.ts'
 import { commitFile, eventually, type KilnAtHand } from '../kiln-at-hand.ts'
 import { containersOf, onRecord } from '../record.ts'
@@ -92,6 +93,34 @@ async function forms({ kiln, digest }: Given): Promise<string[]> {
   return [digest, digest.slice(7, 19), 'hello/prod', ...active]
 }
 
+/** The line that verifies the provenance instead. */
+function ofProvenance(command: string): string {
+  const changed = command
+    .replace('promote.pub', 'build.pub')
+    .replace('https://slsa.dev/verification_summary/v1', 'https://slsa.dev/provenance/v1')
+  expect(changed).not.toBe(command)
+  return changed
+}
+
+/** The same line verifies the same by the tag, of a registry that has no referrers API. */
+async function withoutReferrers({ kiln }: Given, command: string): Promise<void> {
+  const [, kept = '', host = ''] =
+    /^DOCKER_CONFIG=(\S+) .* (127\.0\.0\.1:\d+)\/hello@/.exec(command) ?? []
+  const old = await registryWithout(referrersApi, Number(host.split(':')[1]))
+  try {
+    const config = await mkdtemp(join(kiln.folder, 'docker-'))
+    const known = await readFile(join(kept, 'config.json'), 'utf8')
+    const there = `127.0.0.1:${old.port}`
+    await writeFile(join(config, 'config.json'), known.replaceAll(host, there))
+    const line = command.replace(kept, config).replace(`${host}/hello`, `${there}/hello`)
+    for (const one of [line, ofProvenance(line)]) expect((await shell(one)).exitCode).toBe(0)
+    expect((await shell(line.replace('promote.pub', 'record.pub'))).exitCode).not.toBe(0)
+    expect(old.asked.some((path) => path.includes('/manifests/sha256-'))).toBe(true)
+  } finally {
+    await old.close()
+  }
+}
+
 /** What others verify while Kiln runs. */
 export function evidenceStory(given: () => Given): void {
   test('evidence of a key is judged on a machine without Kiln, and by cosign and slsa-verifier', async () => {
@@ -141,6 +170,8 @@ export function evidenceStory(given: () => Given): void {
     )
     const other = command.replace('promote.pub', 'record.pub')
     expect((await shell(other)).exitCode).not.toBe(0)
+    expect((await shell(ofProvenance(command))).exitCode).toBe(0)
+    await withoutReferrers(given(), command)
   })
 
   test('is read over HTTP, without a sign-in, by programs that are not ours', async () => {
