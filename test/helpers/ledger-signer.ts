@@ -1,6 +1,9 @@
+import { createPrivateKey } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { decideCheckpoint, type CheckpointState } from '../../signing/checkpoint-state.ts'
 import { signCheckpoint } from '../../signing/checkpoint.ts'
-import { openKeys, trustRootOf, type SignerKeys } from '../../signing/keys.ts'
+import { fileOf, trustRootOf, type SignerKeys } from '../../signing/keys.ts'
 import { signPayload } from '../../signing/sign.ts'
 import { openSigner, type SignerOptions } from '../../signing/signer.ts'
 import type { SignerClient } from '../../signing/signer-client.ts'
@@ -51,8 +54,8 @@ export function memorySigner(keys: SignerKeys = memoryKeys()): TestSigner {
 }
 
 export type FolderSigner = SignerPort & {
-  /** The log's key never changes. */
-  keys: Pick<SignerKeys, 'log'>
+  /** The log's key never changes; read when it is asked for. */
+  readonly keys: Pick<SignerKeys, 'log'>
   readonly trust: TrustRoot
   nextKey: SignerClient['nextKey']
   keyPlaces: SignerClient['keyPlaces']
@@ -68,9 +71,10 @@ export async function folderSigner(
   options: Pick<SignerOptions, 'crashPoint' | 'access'> = {},
 ): Promise<FolderSigner> {
   const signer = await openSigner({ directory, origin, lock, now, diskError, ...options })
-  const { log } = await openKeys(directory, origin, options.access)
   return {
-    keys: { log },
+    get keys() {
+      return { log: createPrivateKey(readFileSync(join(directory, fileOf('log')))) }
+    },
     get trust() {
       return signer.history().trust
     },
