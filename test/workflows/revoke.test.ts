@@ -185,7 +185,8 @@ describe('in one Kiln', () => {
 
   test('a template that is denied by its own lock takes what was built from it away, and nothing more is built from it', async () => {
     const here = [kiln.dev]
-    const [a] = await artifacts(kiln, 1, here)
+    // What another lock made serves already, but where this test runs alone.
+    const a = served(kiln, kiln.dev)[0] ?? (await artifacts(kiln, 1, here))[0]
     kiln.builder.locked = ['what leaks']
     onTestFinished(() => void (kiln.builder.locked = []))
     const [b] = await artifacts(kiln, 1, here)
