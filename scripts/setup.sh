@@ -41,11 +41,12 @@ stop() { # WHAT FIX: ends the set-up
   exit 3
 }
 
-for part in node debian docker temporal test-tools; do
+for part in node programs debian docker temporal test-tools; do
   . "$root/scripts/setup/$part.sh"
 done
 
 ensure_node
+ensure_programs
 ensure_debian_packages "$purpose"
 ensure_docker
 ensure_temporal

@@ -1,8 +1,7 @@
 import { execFile } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { rename, rm } from 'node:fs/promises'
-import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { extname, join } from 'node:path'
 import { promisify } from 'node:util'
 import { PGlite } from '@electric-sql/pglite'
 import { createPgConfig } from '@electric-sql/pglite/node-postgres'
@@ -105,7 +104,7 @@ async function ensureDatabase(dir: string): Promise<string> {
   if (existsSync(dataDir)) return dataDir
   const half = join(dir, 'pg.new')
   await rm(half, { recursive: true, force: true })
-  const script = fileURLToPath(new URL('./index-init.ts', import.meta.url))
+  const script = join(import.meta.dirname, `index-init${extname(import.meta.filename)}`)
   await promisify(execFile)(process.execPath, ['--liftoff-only', script, half], { env: {} })
   await rename(half, dataDir)
   return dataDir

@@ -1,4 +1,4 @@
-import { join, resolve } from 'node:path'
+import { resolve } from 'node:path'
 import pino from 'pino'
 import type { LocalProcess, LocalStatus, LocalVerbs, Report } from '../cli/local-port.ts'
 import { lowDisk } from '../store/free-space.ts'
@@ -8,6 +8,7 @@ import { readHostAlarm } from './host-alarm.ts'
 import { awsVariables, childEnvironment, secretVariables } from './processes.ts'
 import { launchSupervisor, stopSupervisor } from './supervisor/control.ts'
 import { readSupervisorState, type SupervisorState } from './supervisor/state.ts'
+import { programFile } from './program.ts'
 
 type Environment = Readonly<Record<string, string | undefined>>
 
@@ -88,7 +89,7 @@ async function up(
   await launchSupervisor({
     paths: config.paths,
     command: process.execPath,
-    args: ['--disable-warning=ExperimentalWarning', join(import.meta.dirname, 'supervise.ts')],
+    args: ['--disable-warning=ExperimentalWarning', programFile('supervise')],
     environment: {
       ...childEnvironment(environment),
       ...secretVariables(environment),

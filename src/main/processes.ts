@@ -1,11 +1,12 @@
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { haproxyCommand, renderInitialConfig } from '../edge/edge.ts'
-import { bundleMade } from './bundle-workflows.ts'
 import type { Config } from './config.ts'
 import { edgePathsOf } from './edge-paths.ts'
 import { settings } from './settings.ts'
 import type { ProcessDescription } from './supervisor/process-description.ts'
+import { programFile } from './program.ts'
+import { bundleMade } from './workflow-bundle.ts'
 
 type Environment = Readonly<Record<string, string | undefined>>
 
@@ -79,7 +80,7 @@ export function processesOf(config: Config, environment: Environment): ProcessDe
   const node = (name: string, healthPort?: number) => ({
     name,
     command: process.execPath,
-    args: [...modestNode, join(import.meta.dirname, `${name}.ts`)],
+    args: [...modestNode, programFile(name)],
     environment: {
       ...base,
       ...littleWaste,
@@ -113,7 +114,7 @@ export function processesOf(config: Config, environment: Environment): ProcessDe
     {
       ...node('server'),
       // PGlite's engine is 90 MB smaller when it is not optimised for speed.
-      args: [...modestNode, '--liftoff-only', join(import.meta.dirname, 'server.ts')],
+      args: [...modestNode, '--liftoff-only', programFile('server')],
       dependsOn: ['signer', ...afterTemporal],
       readiness: health(ports.api),
       // After a restore it makes its database, checks every entry of the log and folds all of it anew.
@@ -157,7 +158,7 @@ async function bundleInChild(folder: string): Promise<void> {
   if ((await bundleMade(folder)) !== undefined) return
   // Every local verb loads this file; a hundred more files are for whoever needs them.
   const { execa } = await import('execa')
-  await execa(process.execPath, [join(import.meta.dirname, 'bundle-workflows.ts'), folder], {
+  await execa(process.execPath, [programFile('bundle-workflows'), folder], {
     stdin: 'ignore',
   })
 }

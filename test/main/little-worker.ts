@@ -1,5 +1,5 @@
 import pino from 'pino'
-import { workflowBundle } from '../../src/main/bundle-workflows.ts'
+import { workflowBundle } from '../../src/main/workflow-bundle.ts'
 import { createWorker, installRuntime } from '../../src/main/temporal.ts'
 
 /** A worker of the queue `control` whose first activity never ends. Arguments: address, bundles, in-flight folder. */

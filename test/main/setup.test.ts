@@ -1,4 +1,13 @@
-import { cpSync, mkdirSync, mkdtempSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
@@ -120,3 +129,41 @@ test('kiln runs through a link, and says what to do before set-up', async () => 
   const after = await execa(link, ['up', 'a b'], { env, cwd: '/' })
   expect(after.stdout).toBe('up+a b')
 })
+
+/** Long ago, in order. */
+const before = new Date('2026-01-01T00:00:00Z')
+const after = new Date('2026-01-01T00:00:01Z')
+
+test.each([
+  ['nothing was edited since', {}, 'compiled'],
+  ['a source was edited', { 'src/main/cli.ts': after }, 'source'],
+  ['a file was added or removed', { 'src/main': after }, 'source'],
+  ['the domain of signing was edited', { 'signing/value.ts': after }, 'source'],
+  ['a workflow was edited', { 'workflows/index.ts': after }, 'source'],
+  ['packages were changed', { 'package-lock.json': after }, 'source'],
+  ['a folder is missing', { workflows: null }, 'source'],
+  ['nothing was compiled to its end', { 'dist/made': null }, 'source'],
+] satisfies [string, Record<string, Date | null>, string][])(
+  'what kiln runs when %s',
+  async (_, changed, says) => {
+    const tree = makeTree(['bin/kiln', 'scripts/env.sh'], {
+      'src/main/cli.ts': 'console.log("source")\n',
+      'dist/kiln/cli.js': 'console.log("compiled")\n',
+      'dist/made': '',
+      'signing/value.ts': '',
+      'workflows/index.ts': '',
+      'package.json': '{"type":"module"}\n',
+      'package-lock.json': '',
+      'node_modules/keep': '',
+    })
+    for (const name of readdirSync(tree, { recursive: true, encoding: 'utf8' }))
+      utimesSync(join(tree, name), before, before)
+    for (const [name, time] of Object.entries(changed)) {
+      if (time === null) rmSync(join(tree, name), { recursive: true })
+      else utimesSync(join(tree, name), time, time)
+    }
+    const env = { PATH: `${dirname(process.execPath)}:${process.env['PATH'] ?? ''}` }
+    const { stdout } = await execa(join(tree, 'bin/kiln'), [], { env, cwd: '/' })
+    expect(stdout).toBe(says)
+  },
+)

@@ -15,7 +15,7 @@ import { changeId, type ChangeRequest, type Wish } from '../../src/domain/reques
 import type { CheckedTemplate } from '../../src/domain/template.ts'
 import { ledgerActivities } from '../../src/ledger/activities.ts'
 import { openLedger, type LedgerWriter, type SignerPort } from '../../src/ledger/ledger-writer.ts'
-import { workflowBundle } from '../../src/main/bundle-workflows.ts'
+import { workflowBundle } from '../../src/main/workflow-bundle.ts'
 import { createEngine, type Engine } from '../../src/main/engine.ts'
 import { keptArtifacts } from '../../src/main/kept-artifacts.ts'
 import { deliveryId } from '../../src/main/operation-ids.ts'

@@ -12,7 +12,7 @@ import {
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
-import { workflowBundle } from '../../src/main/bundle-workflows.ts'
+import { workflowBundle } from '../../src/main/workflow-bundle.ts'
 import { readHistory } from '../helpers/history-file.ts'
 import { silentRuntime } from '../helpers/temporal-runtime.ts'
 
