@@ -12,6 +12,7 @@ import { assertNoSecret } from './checked-address.ts'
 import type { Engine } from './engine.ts'
 import { deliveryId, environmentWorkflowId, placeOf, tailFrom } from './operation-ids.ts'
 import { recordedOperation } from './recorded-operations.ts'
+import { nextLookMs } from './look.ts'
 
 type Dependencies = {
   engine: Engine
@@ -20,9 +21,6 @@ type Dependencies = {
   facts: () => readonly Fact[]
   now: () => Date
 }
-
-/** How often a followed operation is looked at, in milliseconds. */
-const lookMs = 150
 
 /** The API's long work on Temporal. */
 export function createOperations(dependencies: Dependencies): Operations {
@@ -239,16 +237,18 @@ async function* follow(
   { id, after, signal }: { id: string; after: number; signal: AbortSignal },
 ): AsyncIterable<{ id: number; operation: Operation }> {
   let seen = after
+  let since = performance.now()
   while (!signal.aborted) {
     const operation = await get(id)
     if (operation === undefined) return
     const version = versionOf(operation)
     if (version > seen) {
       seen = version
+      since = performance.now()
       yield { id: version, operation }
     }
     if (hasEnded(operation)) return
-    await sleep(lookMs, undefined, { signal }).catch(() => undefined)
+    await sleep(nextLookMs(performance.now() - since), undefined, { signal }).catch(() => undefined)
   }
 }
 
