@@ -4,8 +4,9 @@
 FROM base AS prepare
 WORKDIR /app
 COPY deps/ /app/
-# What packages bring for other machines and for compilers.
+# What packages bring for other machines, for compilers and for editors.
 RUN rm -r node_modules/@temporalio/core-bridge/sdk-core && \
+    find node_modules -type f \( -name "*.d.ts" -o -name "*.d.mts" -o -name "*.d.cts" -o -name "*.map" \) -delete && \
     find node_modules/@temporalio/core-bridge/releases -mindepth 1 -maxdepth 1 ! -name x86_64-unknown-linux-gnu -exec rm -r {} +
 
 FROM base
