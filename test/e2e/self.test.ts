@@ -134,8 +134,9 @@ async function keepFetched(): Promise<void> {
         .toString()
         .trim(),
     )
+    if ((await kept.size(key)) !== undefined) continue
     const content = await own.readBlob(digest)
-    if (content === undefined || (await kept.size(key)) !== undefined) continue
+    if (content === undefined) continue
     await kept.putBlob(content, digest)
     await kept.put(key, Buffer.from(`${digest}\n`))
   }
