@@ -43,7 +43,8 @@ export function kilnAt(home: string, env: Readonly<Record<string, string>>): Kil
 /** Follows an operation to its end; anything but an end that is good throws with what failed. */
 export async function followed(api: Client, operation: Operation): Promise<Operation> {
   let last = operation
-  if (!hasEnded(last)) {
+  // A stream may end early: whoever follows comes back, as `kiln follow` does.
+  for (let tries = 0; !hasEnded(last) && tries < 5; tries += 1) {
     for await (const event of await api.events({ params: { id: operation.id } })) last = event.data
   }
   if (last.state === 'succeeded' || last.state === 'unchanged') return last

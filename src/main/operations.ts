@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Asked, Operations, Page, PageRequest } from '../api/ports.ts'
 import { authorize } from '../domain/authorize.ts'
 import { subjectText } from '../domain/denial.ts'
@@ -12,7 +11,7 @@ import { assertNoSecret } from './checked-address.ts'
 import type { Engine } from './engine.ts'
 import { deliveryId, environmentWorkflowId, placeOf, tailFrom } from './operation-ids.ts'
 import { recordedOperation } from './recorded-operations.ts'
-import { nextLookMs } from './look.ts'
+import { followers } from './followers.ts'
 
 type Dependencies = {
   engine: Engine
@@ -46,7 +45,7 @@ export function createOperations(dependencies: Dependencies): Operations {
     },
     get,
     list: (page) => list(engine, ledger, page),
-    watch: (id, after, signal) => follow(get, { id, after, signal }),
+    watch: followers(get),
   }
 }
 
@@ -215,41 +214,6 @@ async function withAttempt(
         }
       : step
   return { ...operation, steps: operation.steps.map(retried) }
-}
-
-/** Grows with everything that happens to an operation, and means the same after a restart. */
-export function versionOf(operation: Operation): number {
-  const begun = operation.steps.length
-  const done = operation.steps.filter((step) => step.endedAt !== null).length
-  const attempt = Math.min(
-    998,
-    Math.max(
-      0,
-      ...operation.steps.filter((step) => step.endedAt === null).map((step) => step.attempt),
-    ),
-  )
-  const phase = (operation.state === 'queued' ? 0 : 1) + (hasEnded(operation) ? 1 : 0)
-  return (begun + done + phase) * 1000 + attempt + 1
-}
-
-async function* follow(
-  get: (id: string) => Promise<Operation | undefined>,
-  { id, after, signal }: { id: string; after: number; signal: AbortSignal },
-): AsyncIterable<{ id: number; operation: Operation }> {
-  let seen = after
-  let since = performance.now()
-  while (!signal.aborted) {
-    const operation = await get(id)
-    if (operation === undefined) return
-    const version = versionOf(operation)
-    if (version > seen) {
-      seen = version
-      since = performance.now()
-      yield { id: version, operation }
-    }
-    if (hasEnded(operation)) return
-    await sleep(nextLookMs(performance.now() - since), undefined, { signal }).catch(() => undefined)
-  }
 }
 
 async function list(
