@@ -20,6 +20,7 @@ export async function run(kiln: KilnAtHand, ...args: string[]): Promise<Ran> {
     stdin: 'ignore',
     reject: false,
   })
+  kiln.said.push(stdout, stderr)
   return { exitCode, stdout, stderr }
 }
 
@@ -46,6 +47,7 @@ export async function here(kiln: KilnAtHand, ...args: string[]): Promise<Ran> {
   })
   for (const stream of [stdout, stderr]) stream.end()
   const [out, err] = await written
+  kiln.said.push(out, err)
   return { exitCode, stdout: out.replace(/\n$/, ''), stderr: err.replace(/\n$/, '') }
 }
 

@@ -1,4 +1,5 @@
 import { execa } from 'execa'
+import { existsSync } from 'node:fs'
 import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -7,7 +8,8 @@ import type { Client } from '../../src/api/client.ts'
 import { hasEnded, type Operation } from '../../src/domain/operation.ts'
 import { eventually, followed, kilnAt, root, type Kiln } from '../../scripts/demo/kiln.ts'
 import { makeRepository, type Repository } from '../../scripts/demo/repository.ts'
-import { leaksIn } from './secret-search.ts'
+import { answersOf, giveCanaries, homePlaces } from './kiln-secrets.ts'
+import { formsOf, ownSecrets, searchPlaces, type Secret } from './secret-search.ts'
 import { workflowBundle } from '../../src/main/workflow-bundle.ts'
 import { givenFolder } from '../../src/main/host-secrets.ts'
 import { emptyIndex } from '../helpers/empty-index.ts'
@@ -26,8 +28,16 @@ export type KilnAtHand = Kiln & {
   pid: (process: string) => Promise<number>
   up: () => Promise<void>
   down: () => Promise<void>
-  /** Ends everything and removes what it left in the engine and on disk. */
-  remove: () => Promise<void>
+  /** What its commands have printed, errors too. */
+  said: string[]
+  /** A secret that a story gives to it: when it is taken away it must be nowhere. Answers with its text. */
+  plant: (name: string, text: string) => string
+  /**
+   * Ends everything and removes what it left in the engine and on disk. Throws when one of its secrets, or one
+   * that was planted, lies anywhere but where it belongs. `store`: where its objects lie, if not in its home;
+   * `isDown`: nobody is there any more who could be asked.
+   */
+  remove: (left?: { store?: string; isDown?: boolean }) => Promise<void>
 }
 
 /**
@@ -72,6 +82,12 @@ export async function kilnAtHand(
   for (const name of templates.names) {
     await cp(join(templates.folder, name), join(folder, 'templates', name), { recursive: true })
   }
+  const planted: Secret[] = []
+  const plant = (name: string, text: string): string => {
+    planted.push(...formsOf(name, text))
+    return text
+  }
+  const canaries = await giveCanaries({ home, folder }, plant)
   const env: Record<string, string> = {
     KILN_API_PORT: String(await freePorts()),
     KILN_HOST: host,
@@ -79,9 +95,11 @@ export async function kilnAtHand(
     KILN_TEMPLATES: join(folder, 'templates'),
     // It outlives the home, as a person's own folder does.
     XDG_STATE_HOME: join(folder, 'state'),
+    ...canaries,
     ...settings,
   }
   const kiln = kilnAt(home, env)
+  const said: string[] = []
   const engine = (...args: string[]) =>
     execa('docker', env['DOCKER_HOST'] === undefined ? args : ['-H', env['DOCKER_HOST'], ...args], {
       reject: false,
@@ -103,10 +121,25 @@ export async function kilnAtHand(
     },
     up: async () => void (await kiln.cli('up')),
     down: async () => void (await kiln.cli('down')),
-    async remove() {
+    said,
+    plant,
+    async remove({ store = join(home, 'store'), isDown = false } = {}) {
+      const leaks: string[] = []
+      // Whatever is found or fails, the rest is taken away too.
+      const tell = (error: unknown) => void leaks.push(String(error))
+      const answers = join(folder, 'answers')
+      await answersOf(kiln, { folder: answers, engine, host, said, isDown }).catch(tell)
       await kiln.cli('down')
+      const search = async (): Promise<string[]> =>
+        searchPlaces(await homePlaces({ home, folder, store, answers, isDown }), {
+          secrets: [...(await ownSecrets(home)), ...planted],
+          // Names that only this Kiln has: of its folder, and of what its host starts.
+          control: [basename(folder), `kiln-${host}`],
+          scratch: join(folder, 'search'),
+          isOthers: (path) => existsSync(join(templates.storeRoot, 'blobs/sha256', basename(path))),
+        })
+      leaks.push(...(await search().catch((error: unknown) => [String(error)])))
       if (process.env['KEEP_E2E']) return
-      const leaks = await leaksIn(home)
       await clearEngine(engine, { host, port: Number(env['KILN_API_PORT']) })
       await rm(folder, { recursive: true, force: true })
       const secrets = givenFolder({ home, hostName: host, secrets: { folder, memory: undefined } })

@@ -20,6 +20,8 @@ import { containersOf, onRecord } from './record.ts'
 let engine: OwnDocker
 let gateway: Gateway
 let credentials: string
+/** Where the bucket's objects lie. */
+let objects: string
 let kiln: KilnAtHand
 let api: Client
 let repository: Repository
@@ -42,11 +44,13 @@ beforeAll(async () => {
     KILN_S3_ENDPOINT: settings.endpoint,
     KILN_S3_CREDENTIALS: file,
   })
+  objects = join(gateway.objects, settings.prefix)
   await copyLocked(join(kiln.home, 'store'), openS3Store(settings))
   await rm(join(kiln.home, 'store'), { recursive: true })
   backup = join(kiln.folder, 'backup')
   passphraseFile = join(kiln.folder, 'passphrase')
-  await writeFile(passphraseFile, 'correct horse battery staple\n', { mode: 0o600 })
+  const passphrase = kiln.plant('backup passphrase', 'correct horse battery staple')
+  await writeFile(passphraseFile, `${passphrase}\n`, { mode: 0o600 })
   await kiln.up()
   api = await kiln.api()
   repository = await kiln.repository()
@@ -56,7 +60,7 @@ beforeAll(async () => {
 }, 240_000)
 
 afterAll(async () => {
-  await kiln.remove()
+  await kiln.remove({ store: objects, isDown: true })
   await engine.close()
   await gateway.stop()
   await rm(credentials, { recursive: true, force: true })

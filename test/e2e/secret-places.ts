@@ -6,6 +6,7 @@ import { routes } from '../../src/api/contract.ts'
 import { createDocker } from '../../src/docker/client.ts'
 import { ofProcess, processesOf } from './processes-of.ts'
 import { onRecord } from './record.ts'
+import type { Kiln } from '../../scripts/demo/kiln.ts'
 import type { KilnAtHand } from './kiln-at-hand.ts'
 
 /** Bytes of one place, one after the other. */
@@ -51,7 +52,7 @@ export async function* sqlDump(kiln: KilnAtHand): Contents {
 
 /** Every GET route, with values that are there and with values that are not; also what it answers to a stranger. */
 export async function* everyRoute(
-  kiln: KilnAtHand,
+  kiln: Kiln,
   known: Readonly<Record<string, readonly string[]>>,
 ): Contents {
   const address = await kiln.address()

@@ -2,6 +2,7 @@ import { execa } from 'execa'
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { homedir, tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { gzipSync, zstdCompressSync } from 'node:zlib'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { changeGreeting, type Repository } from '../../scripts/demo/repository.ts'
 import type { Client } from '../../src/api/client.ts'
@@ -18,7 +19,15 @@ import {
   statements,
   type Contents,
 } from './secret-places.ts'
-import { filesBelow, formsOf, foundIn, leaksIn, ownSecrets, type Secret } from './secret-search.ts'
+import {
+  bytesBelow,
+  formsOf,
+  foundIn,
+  homeWithout,
+  ownSecrets,
+  searchPlaces,
+  type Secret,
+} from './secret-search.ts'
 
 /** One secret for each place that may hold one, planted before anything runs. */
 const planted = {
@@ -70,10 +79,10 @@ beforeAll(async () => {
     // Any setting: the control of the search over processes.
     KILN_PUBLIC_ADDRESS: `http://${control}.example`,
   })
+  for (const [name, text] of Object.entries(planted)) kiln.plant(name, text)
   backup = join(kiln.folder, 'backup')
   await plantInHome()
   const secrets = join(kiln.home, 'secrets')
-  await mkdir(secrets, { mode: 0o700 })
   await writeFile(join(secrets, 'db-password'), planted['secret file'], { mode: 0o600 })
   await kiln.up()
   api = await kiln.api()
@@ -95,7 +104,7 @@ beforeAll(async () => {
 }, 240_000)
 
 afterAll(async () => {
-  await kiln.remove()
+  await kiln.remove({ isDown: true })
   await rm(person, { recursive: true, force: true })
 }, 120_000)
 
@@ -281,13 +290,32 @@ test('every place is searched: no secret is in any, the control is found in each
     Object.fromEntries(places.map((place) => [place, { leaks: [], control: true }])),
   )
   expect(places).toHaveLength(13)
-  // In all that is left, whatever place it is: nothing but what is put there now.
+}, 180_000)
+
+/** Each of the forms and places in which every Kiln of these tests is searched when it is taken away. */
+test.each<[string, (text: string) => Buffer, string]>([
+  ['as it is', (text) => Buffer.from(`password=${text}\n`), ''],
+  ['as hex', (text) => Buffer.from(Buffer.from(text).toString('hex')), ' as hex'],
+  ['in an envelope', (text) => Buffer.from(btoa(`{"x":"${text}"}`)), ' as base64'],
+  ['in a layer of gzip', (text) => gzipSync(`a ${text} b`), ''],
+  ['in a layer of zstd', (text) => zstdCompressSync(`a ${text} b`), ''],
+])('a secret that was left in a file of the home is found %s', async (_form, written, told) => {
   const path = join(kiln.home, 'work', 'left-over')
   await mkdir(join(kiln.home, 'work'), { recursive: true })
-  await writeFile(path, Buffer.from(`password=${planted['secret file']}`).toString('hex'))
-  expect(await leaksIn(kiln.home, secrets)).toEqual([`secret file as hex in ${path}`])
-  await rm(path)
-}, 180_000)
+  await writeFile(path, written(planted['secret file']))
+  const wanted = {
+    secrets: formsOf('secret file', planted['secret file']),
+    control: [kiln.home],
+    scratch: join(kiln.folder, 'search'),
+    isOthers: () => false,
+  }
+  const places = [
+    { name: 'home', paths: await homeWithout(kiln.home, ['store', 'index']) },
+    { name: 'an empty place', paths: [join(kiln.home, 'nowhere')] },
+  ]
+  const found = await searchPlaces(places, wanted).finally(() => rm(path))
+  expect(found).toEqual([`secret file${told} in ${path}`, 'no control in an empty place'])
+})
 
 async function fileOf(name: keyof typeof planted): Promise<string> {
   const path = join(person, name.replace(' ', '-'))
@@ -319,10 +347,6 @@ function holdsControl(bytes: Buffer): boolean {
 
 async function* printed(): Contents {
   for (const ran of said) yield Buffer.from(JSON.stringify(ran))
-}
-
-async function* bytesBelow(folder: string): Contents {
-  for await (const { bytes } of filesBelow(folder)) yield bytes
 }
 
 /** Values of the routes' parameters: what is there, and the control, which is not. */

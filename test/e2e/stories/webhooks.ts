@@ -104,7 +104,7 @@ export function webhookStory(given: () => Given): void {
     const { folder, place } = forge
     const files = { git: gitToken, status: statusToken, webhook: secret }
     for (const [name, text] of Object.entries(files))
-      await writeFile(join(folder, name), `${text}\n`, { mode: 0o600 })
+      await writeFile(join(folder, name), `${kiln.plant(name, text)}\n`, { mode: 0o600 })
     const address = `https://${place}.git`
     const secrets = ['--token-file', 'git', '--webhook-secret-file', 'webhook']
     const named = [...secrets, '--status-token-file', 'status'].map((one) =>
