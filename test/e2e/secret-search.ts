@@ -116,7 +116,7 @@ export async function searchPlaces(places: readonly Place[], wanted: Wanted): Pr
       found.push(`no control in ${name}`)
   }
   await rm(scratch, { recursive: true })
-  return found
+  return [...new Set(found)]
 }
 
 /** What is not to be looked through: all of a home but where its secrets belong. */
