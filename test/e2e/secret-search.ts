@@ -96,9 +96,9 @@ export async function searchPlaces(places: readonly Place[], wanted: Wanted): Pr
     secrets: join(scratch, 'secrets'),
     control: join(scratch, 'control'),
   }
-  await writeFile(patterns.secrets, lines(secrets.map(({ bytes }) => bytes)))
+  await writeFile(patterns.secrets, patternLines(secrets.map(({ bytes }) => bytes)))
   const forms = control.flatMap((text) => [text, ...inBase64(text)])
-  await writeFile(patterns.control, lines(forms.map((text) => Buffer.from(text))))
+  await writeFile(patterns.control, patternLines(forms.map((text) => Buffer.from(text))))
   const found: string[] = []
   for (const { name, paths } of places) {
     const files = new Map<string, string>()
@@ -128,7 +128,7 @@ export async function homeWithout(home: string, others: readonly string[]): Prom
 }
 
 /** One pattern a line; of one with a line feed in it, its longest part. */
-function lines(patterns: readonly Buffer[]): Buffer {
+function patternLines(patterns: readonly Buffer[]): Buffer {
   const parts = patterns.map((bytes) =>
     bytes
       .toString('latin1')
