@@ -2,7 +2,7 @@ import { mkdir, readdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { writeRepositories } from '../../src/main/repositories.ts'
 import type { Kiln } from '../../scripts/demo/kiln.ts'
-import { everyRoute } from './secret-places.ts'
+import { everyRoute } from './every-route.ts'
 import { homeWithout, type Place } from './secret-search.ts'
 
 type Plant = (name: string, text: string) => string

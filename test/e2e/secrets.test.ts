@@ -10,15 +10,8 @@ import { testTemplates } from '../helpers/templates.ts'
 import { here, run, work, type Ran } from './command.ts'
 import { commitFile, delivered, eventually, kilnAtHand, type KilnAtHand } from './kiln-at-hand.ts'
 import { changesOf, containersOf, onRecord } from './record.ts'
-import {
-  engine,
-  everyRoute,
-  histories,
-  processes,
-  sqlDump,
-  statements,
-  type Contents,
-} from './secret-places.ts'
+import { everyRoute, type Contents } from './every-route.ts'
+import { engine, histories, processes, sqlDump, statements } from './secret-places.ts'
 import {
   bytesBelow,
   formsOf,
