@@ -33,8 +33,11 @@ beforeAll(async () => {
 }, 240_000)
 
 afterAll(async () => {
-  await kiln.remove()
-  await engine.close()
+  try {
+    await kiln.remove()
+  } finally {
+    await engine.close()
+  }
 }, 120_000)
 
 /** The engine of this test reaches no registry: the service goes without its one package. */

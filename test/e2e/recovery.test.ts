@@ -60,10 +60,13 @@ beforeAll(async () => {
 }, 240_000)
 
 afterAll(async () => {
-  await kiln.remove({ store: objects, isDown: true })
-  await engine.close()
-  await gateway.stop()
-  await rm(credentials, { recursive: true, force: true })
+  try {
+    await kiln.remove({ store: objects, isDown: true })
+  } finally {
+    await engine.close()
+    await gateway.stop()
+    await rm(credentials, { recursive: true, force: true })
+  }
 }, 120_000)
 
 /** A second app, which is only ever delivered by a watch. */
