@@ -60,6 +60,8 @@ test('Kiln builds its own image from its own repository', async () => {
   const path = join(kiln.folder, 'kiln')
   await execa('git', ['clone', '--quiet', '--no-hardlinks', root, path])
   const { stdout: commit } = await execa('git', ['rev-parse', 'HEAD'], { cwd: path })
+  // A checkout need not be of a branch, but Kiln builds what is on one.
+  await execa('git', ['branch', 'as-checked-out'], { cwd: path })
   const repository = { path, commit: () => Promise.resolve(commit) }
   const { result, steps } = await delivered(await kiln.api(), repository, commit)
   expect(steps.map(({ name, state }) => `${name}: ${state}`)).toEqual([
