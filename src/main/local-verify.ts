@@ -1,4 +1,3 @@
-import { z } from 'zod'
 import { cosignCommand } from '../../signing/cosign.ts'
 import { publicKeyFile } from '../../signing/trust-files.ts'
 import { roleKeyOf } from '../../signing/trust.ts'
@@ -23,8 +22,6 @@ export async function localVerify(
   what: string,
   root = config.root,
 ): Promise<VerifyReport> {
-  // Each form is used a few dozen times: to make code of it first takes longer than to interpret it.
-  z.config({ jitless: true })
   const view = await openOwnView({ ...config, root })
   const { seen } = view.memory
   const ledger = await view.reader.refresh()

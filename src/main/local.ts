@@ -17,6 +17,15 @@ const evidence = () => import('./local-evidence.ts')
 const recovery = () => import('./local-recovery.ts')
 
 /**
+ * For a verb that uses each form a few dozen times: to make code of one first takes longer than to interpret it.
+ * A form is made when its file is loaded, so this comes before.
+ */
+async function interpretForms(): Promise<void> {
+  const { z } = await import('zod')
+  z.config({ jitless: true })
+}
+
+/**
  * Verbs that need no server, on the machine's own configuration. Each brings its own code when it is
  * called: what all of them need together takes a second to load.
  */
@@ -40,8 +49,11 @@ export function createLocalVerbs({ home, env }: { home: string; env: Environment
     addRepository: async (wanted) => (await repositories()).addRepository(wanted),
     removeRepository: async (address) => (await repositories()).removeRepository(address),
     checkRepository: async (address) => (await repositories()).checkRepository(address),
-    verify: async (what, root) =>
-      (await import('./local-verify.ts')).localVerify(config, what, root),
+    async verify(what, root) {
+      await interpretForms()
+      const { localVerify } = await import('./local-verify.ts')
+      return localVerify(config, what, root)
+    },
     async evidence(what, file) {
       const { localEvidence } = await evidence()
       return localEvidence(config, what, { folder: process.cwd(), file, now: new Date() })
